@@ -1,0 +1,109 @@
+"""Field types of the custom resources: one definition is checked by pydantic and by the API server alike."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+VALIDATIONS = "x-kubernetes-validations"
+
+
+class Model(BaseModel):
+    """Base of all parts of a custom resource: camelCase names, immutable, unknown fields refused."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
+
+
+def rule(expression: str, message: str) -> dict[str, Any]:
+    """A CEL validation rule of a CRD schema: the API server refuses an object for which it is false."""
+    return {"rule": expression, "message": message}
+
+
+def _matching(pattern: str, message: str, max_length: int, min_length: int = 1, *, many: bool = False) -> Any:
+    """A string type that must match `pattern` as a whole (RE2 syntax, no look-around); `message` says what is right.
+
+    `many`: in lists within lists the API server's cost limit for CEL leaves only the schema's own pattern.
+    """
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not min_length <= len(value) <= max_length or not compiled.fullmatch(value):
+            raise ValueError(message)
+        return value
+
+    quoted = pattern.replace("\\", "\\\\").replace("'", "\\'")
+    schema: dict[str, Any] = {"type": "string", "minLength": min_length, "maxLength": max_length}
+    if many:
+        schema["pattern"] = f"^(?:{pattern})$"
+    else:
+        schema[VALIDATIONS] = [rule(f"self.matches('^(?:{quoted})$')", message)]
+    return Annotated[str, AfterValidator(check), WithJsonSchema(schema)]
+
+
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = rf"(?:{_LABEL}\.)*{_LABEL}"
+# The dot-atom of RFC 5321 without quoted strings; SMTPUTF8 local parts are not declared in a resource.
+_LOCAL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+
+DomainName = _matching(
+    rf"(?:{_LABEL}\.)+{_LABEL}",
+    "must be a domain name such as example.com (an internationalised one as xn--…), without @ or a dot in front",
+    253,
+)
+HostName = _matching(_DOMAIN, "must be a host name such as mail.example.com, or an IPv4 address", 253)
+_ADDRESS_MESSAGE = "must be one mail address such as postmaster@example.com, without <> and display name"
+EmailAddress = _matching(rf"{_LOCAL}@{_DOMAIN}", _ADDRESS_MESSAGE, 254)
+AliasTarget = _matching(rf"{_LOCAL}@{_DOMAIN}", _ADDRESS_MESSAGE, 254, many=True)
+LocalPart = _matching(_LOCAL, "must be the part of a mail address before the @", 64)
+SenderPattern = _matching(
+    rf"{_LOCAL}@{_DOMAIN}|[.]?{_DOMAIN}|<>",
+    "must be user@example.com (that sender), example.com (senders at that domain alone), "
+    ".example.com (the domain and its subdomains) or <> (the null sender)",
+    254,
+)
+HeaderFrom = _matching(
+    rf"(?:[A-Za-z0-9 ._-]{{0,100}}<{_LOCAL}@{_DOMAIN}>)|(?:{_LOCAL}@{_DOMAIN})",
+    "must be an address such as Content-filter <postmaster@example.com>, the name of letters, digits, space . _ -",
+    320,
+)
+PrintableAscii = _matching(r"[\x20-\x7e]*", "must be printable ASCII characters", 64, 0)
+FileNamePattern = _matching(
+    r"[\x21-\x7e]+",
+    "must be a file name pattern of printable ASCII characters such as *.exe (* and ? are wildcards)",
+    100,
+)
+FileType = _matching(
+    r"[a-z0-9]+(?:-[a-z0-9]+)*", "must be one of amavis' short file types such as exe-ms, dll or zip", 30
+)
+MimeType = _matching(
+    r"[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*",
+    "must be a MIME type in lower case such as application/x-msdownload",
+    120,
+)
+HttpUrl = _matching(
+    r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?",
+    "must be an http or https URL of letters, digits and . _ ~ / - (no user, query or fragment)",
+    500,
+)
+SignatureUrl = _matching(
+    r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?/(?:[A-Za-z0-9._~-]+/)*[A-Za-z0-9_-]+\."
+    r"(?:ndb|ndu|hdb|hdu|hsb|hsu|mdb|mdu|msb|msu|ldb|ldu|fp|sfp|ign2|yar|yara|cdb|cbc|ftm|pdb|gdb|wdb)",
+    "must be the http or https URL of a ClamAV signature file such as https://signatures.example.com/custom.ndb",
+    500,
+)
+Quantity = _matching(
+    r"[0-9]+(?:\.[0-9]+)?(?:m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?", "must be a Kubernetes quantity such as 500m or 10Gi", 20
+)
+ObjectName = _matching(
+    r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*", "must be a Kubernetes name", 253
+)
+QuarantineId = _matching(
+    r"(?:spam|virus|banned|bad-header)/(?:[A-Za-z0-9]/)?[A-Za-z0-9][A-Za-z0-9_-]{5,30}(?:\.gz)?",
+    "must be a quarantine id as amavis logs it, such as spam/h/hAbcDEfgh123.gz or virus/x/xAbcDEfgh123",
+    64,
+)
+Score = Annotated[float, Field(ge=-10000, le=10000)]
+Port = Annotated[int, Field(ge=1, le=65535)]

@@ -1,0 +1,167 @@
+"""The status of the custom resources: observed truth."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mailfilter.api.fields import Model
+
+CONDITIONS = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+
+
+class Condition(Model):
+    """One observation, in the form of meta/v1 Condition."""
+
+    type: str
+    """What was observed."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it is so."""
+    reason: str
+    """Why, as one word."""
+    message: str
+    """Why, for people: what is wrong, where, and what to do."""
+    observed_generation: int
+    """The generation of the spec that this speaks of."""
+    last_transition_time: datetime
+    """When `status` last changed."""
+
+
+Conditions = Annotated[list[Condition], Field(json_schema_extra=CONDITIONS)]
+
+
+class ComponentStatus(Model):
+    """Pods of one component."""
+
+    ready: int
+    """Ready pods of the wanted template."""
+    desired: int
+    """Wanted pods."""
+
+
+class Components(Model):
+    """Pods by component."""
+
+    postfix: ComponentStatus | None = None
+    """Postfix."""
+    amavis: ComponentStatus | None = None
+    """amavis."""
+    clamd: ComponentStatus | None = None
+    """clamd."""
+    freshclam: ComponentStatus | None = None
+    """freshclam."""
+
+
+class PolicyStatus(Model):
+    """The policy by the SHA-256 of what is rendered."""
+
+    wanted: str
+    """What the spec says."""
+    in_force: str | None = None
+    """What all amavis pods judge by; missing while they differ."""
+
+
+class SignaturesStatus(Model):
+    """The virus signatures that the mirror serves."""
+
+    version: str | None = None
+    """The newest official database's version."""
+    updated: datetime | None = None
+    """When a signature file last changed."""
+
+
+class QuarantineStatus(Model):
+    """Held mail."""
+
+    messages: int = 0
+    """All held mails."""
+    bytes: int = 0
+    """Their size on the volume."""
+    by_kind: dict[str, int] = {}
+    """Held mails by kind: spam, virus, banned, bad-header."""
+
+
+class QueueStatus(Model):
+    """Postfix' queue over all pods."""
+
+    active: int = 0
+    """In delivery or about to be (incoming and active)."""
+    deferred: int = 0
+    """Waiting for another try."""
+    oldest_seconds: int = 0
+    """Age of the oldest mail in seconds."""
+
+
+class MailFilterStatus(Model):
+    """What the operator last saw."""
+
+    observed_generation: int | None = None
+    """The generation of the spec that all pods run."""
+    conditions: Conditions = []
+    """Ready, Progressing, PolicyActive, ScannerAvailable, SignaturesFresh, QuarantineWritable."""
+    components: Components | None = None
+    """Pods by component."""
+    policy: PolicyStatus | None = None
+    """The policy wanted and in force."""
+    signatures: SignaturesStatus | None = None
+    """Virus signatures."""
+    quarantine: QuarantineStatus | None = None
+    """Held mail."""
+    queue: QueueStatus | None = None
+    """Postfix' queue."""
+    endpoint: str | None = None
+    """Where other servers deliver to: host:port."""
+
+
+class RecipientResult(Model):
+    """What became of a released mail for one recipient."""
+
+    address: str
+    """Envelope recipient."""
+    released: bool
+    """Whether Postfix took it."""
+    reply: str
+    """The reply."""
+    queue_id: str | None = None
+    """Postfix' queue id."""
+
+
+class MessageResult(Model):
+    """What became of one message of a release."""
+
+    id: str
+    """The quarantine id."""
+    result: Literal["Pending", "Released", "Retrying", "Failed"]
+    """Released only with Postfix' queue id."""
+    reason: str | None = None
+    """Why it failed, as one word."""
+    reply: str | None = None
+    """The last reply."""
+    queue_id: str | None = None
+    """Postfix' queue id of the (last) delivery."""
+    recipients: list[RecipientResult] = []
+    """By recipient."""
+    attempts: int = 0
+    """Tries so far."""
+    time: datetime | None = None
+    """Time of the last try."""
+
+
+class QuarantineReleaseStatus(Model):
+    """How far a release is."""
+
+    phase: Literal["Pending", "Releasing", "Released", "PartiallyReleased", "Failed"] = "Pending"
+    """All in one word."""
+    progress: str = "0/0"
+    """Released / all messages."""
+    messages: Annotated[
+        list[MessageResult],
+        Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]}),
+    ] = []
+    """By message."""
+    conditions: Conditions = []
+    """Complete: True when every message is released or has failed for good."""
+    observed_generation: int | None = None
+    """The generation that this speaks of."""
+    completion_time: datetime | None = None
+    """When it ended."""

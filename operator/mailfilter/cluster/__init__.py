@@ -1,0 +1,1 @@
+"""I/O: the Kubernetes API, the agents, the work queue."""

@@ -1,0 +1,50 @@
+"""The agents beside the daemons, over HTTP in the pod network."""
+
+from typing import Any
+
+import aiohttp
+
+from mailfilter.stack.common import AGENT_PORT
+
+STATUS_SECONDS = 5
+# The next hop may take its time to answer.
+RELEASE_SECONDS = 120
+
+
+class AgentError(Exception):
+    """An agent could not be asked, or did not answer as agreed."""
+
+
+class Agents:
+    """A client of all agents of this operator's gateways."""
+
+    def __init__(self) -> None:
+        self._session = aiohttp.ClientSession()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._session.close()
+
+    async def status(self, pod_ip: str, token: str) -> dict[str, Any]:
+        """`GET /v1/status`. Raises AgentError."""
+        return await self._call("GET", pod_ip, "/v1/status", token, STATUS_SECONDS)
+
+    async def release(self, pod_ip: str, token: str, request: dict[str, Any]) -> dict[str, Any]:
+        """`POST /v1/releases`. Raises AgentError."""
+        return await self._call("POST", pod_ip, "/v1/releases", token, RELEASE_SECONDS, json=request)
+
+    async def _call(
+        self, method: str, pod_ip: str, path: str, token: str, seconds: float, **options: Any
+    ) -> dict[str, Any]:
+        host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
+        url = f"http://{host}:{AGENT_PORT}{path}"
+        timeout = aiohttp.ClientTimeout(total=seconds, connect=STATUS_SECONDS)
+        headers = {"Authorization": f"Bearer {token}"}
+        try:
+            async with self._session.request(method, url, headers=headers, timeout=timeout, **options) as response:
+                if response.status != 200:
+                    raise AgentError(f"agent at {pod_ip}: {response.status} {(await response.text())[:300]}")
+                found: dict[str, Any] = await response.json()
+                return found
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise AgentError(f"agent at {pod_ip}: {error or type(error).__name__}") from error

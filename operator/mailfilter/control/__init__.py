@@ -1,0 +1,1 @@
+"""Reconcile loops: what is wanted is applied, what is observed becomes status."""

@@ -1,0 +1,78 @@
+"""What the watches have seen last: our resources, and the objects that we made."""
+
+import hashlib
+import json
+from collections import defaultdict
+from typing import Any
+
+from mailfilter.cluster.queue import Key
+from mailfilter.stack.common import INSTANCE
+
+Object = dict[str, Any]
+ChildId = tuple[str, str]
+"""Kind and name."""
+
+
+def digest(body: Object) -> str:
+    """A hash of what was asked for in an object: everything but its status and the API server's bookkeeping."""
+    ignored = ("managedFields", "resourceVersion", "generation")
+    metadata = {key: value for key, value in body["metadata"].items() if key not in ignored}
+    wanted = {key: value for key, value in body.items() if key not in ("status", "metadata", "apiVersion", "kind")}
+    return hashlib.sha256(json.dumps([metadata, wanted], sort_keys=True, default=str).encode()).hexdigest()
+
+
+def owner(body: Object) -> Key | None:
+    """The MailFilter that an object of ours belongs to."""
+    instance = body["metadata"].get("labels", {}).get(INSTANCE)
+    return (body["metadata"]["namespace"], instance) if instance else None
+
+
+def key_of(body: Object) -> Key:
+    """Namespace and name."""
+    return body["metadata"]["namespace"], body["metadata"]["name"]
+
+
+class Child:
+    """What is kept of an object that we made."""
+
+    def __init__(self, body: Object) -> None:
+        self.api_version: str = body["apiVersion"]
+        self.uid: str = body["metadata"]["uid"]
+        self.digest = digest(body)
+        self.generation: int = body["metadata"].get("generation", 0)
+        self.status: Object = body.get("status") or {}
+        self.replicas: int = body.get("spec", {}).get("replicas", 0) if "spec" in body else 0
+        self.owners = {reference["uid"] for reference in body["metadata"].get("ownerReferences", [])}
+
+
+class Cache:
+    """Filled by watch events alone; an object that was not seen yet is missing, never stale by more than the watch."""
+
+    def __init__(self) -> None:
+        self.mailfilters: dict[Key, Object] = {}
+        self.releases: dict[Key, Object] = {}
+        self._children: dict[Key, dict[ChildId, Child]] = defaultdict(dict)
+
+    def see(self, body: Object, *, gone: bool) -> Key | None:
+        """Takes in one event. Returns the key to reconcile for it: the object's own or its MailFilter's."""
+        store = {"MailFilter": self.mailfilters, "QuarantineRelease": self.releases}.get(body["kind"])
+        if store is not None:
+            key = key_of(body)
+            if gone:
+                store.pop(key, None)
+            else:
+                store[key] = body
+            return key
+        parent = owner(body)
+        if parent is None:
+            return None
+        child_id = (body["kind"], body["metadata"]["name"])
+        if gone:
+            self._children[parent].pop(child_id, None)
+        else:
+            self._children[parent][child_id] = Child(body)
+        return parent
+
+    def children(self, key: Key) -> dict[ChildId, Child]:
+        """Objects labelled as the MailFilter's."""
+        return self._children.get(key, {})

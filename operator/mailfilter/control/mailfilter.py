@@ -1,0 +1,256 @@
+"""The loop of a MailFilter: read, render, apply, prune, observe, write status."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import secrets
+import time
+from base64 import b64decode
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from mailfilter import metrics
+from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.cluster.agents import AgentError, Agents
+from mailfilter.cluster.api import Api, ApiError, problem
+from mailfilter.cluster.queue import Key
+from mailfilter.control import observe
+from mailfilter.control.cache import Cache, Child, ChildId
+from mailfilter.control.conditions import Observation, merged, no
+from mailfilter.control.events import record
+from mailfilter.policy import postfix
+from mailfilter.policy.amavis import policy_hash, policy_json
+from mailfilter.policy.names import Names
+from mailfilter.policy.spamrules import bad_rules
+from mailfilter.settings import Settings
+from mailfilter.stack import desired_objects
+from mailfilter.stack.common import COMPONENT, Gateway, selector
+
+Object = dict[str, Any]
+
+# The kubelet looks at a pod's ConfigMap volumes when the pod changes; an annotation is the least change.
+REFRESH_ANNOTATION = "mailfilter.dev/policy"
+# While something is on its way, how soon to look again.
+UNSETTLED_SECONDS = 1.0
+POLICY_OBJECT: ChildId = ("ConfigMap", "policy")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Applied:
+    """What was last applied for a MailFilter, and what the API server made of it."""
+
+    wanted: str
+    time: float
+    digests: dict[ChildId, str]
+
+
+class MailFilterLoop:
+    """Reconciles MailFilters; holds nothing that cannot be lost."""
+
+    def __init__(self, api: Api, agents: Agents, cache: Cache, settings: Settings) -> None:
+        self._api = api
+        self._agents = agents
+        self._cache = cache
+        self._settings = settings
+        self._applied: dict[Key, Applied] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Brings one MailFilter a step further. Returns when to look again, in seconds; None when it is gone."""
+        body = self._cache.mailfilters.get(key)
+        if body is None or body["metadata"].get("deletionTimestamp"):
+            # What it owned is the garbage collector's.
+            self._applied.pop(key, None)
+            self._forget_metrics(key)
+            return None
+        namespace, name = key
+        names = Names(name, namespace)
+        try:
+            spec = MailFilterSpec.model_validate(body["spec"])
+        except ValidationError as error:
+            await self._report(body, [no("Ready", "InvalidSpec", _readable(error))], {})
+            return self._settings.resync_seconds
+        gateway = Gateway(
+            names=names,
+            uid=body["metadata"]["uid"],
+            spec=spec,
+            images=self._settings.images,
+            token=await self._token(names),
+            operator_namespace=self._settings.namespace,
+            scrape_annotations=self._settings.scrape_annotations,
+        )
+        rules = [str(bad) for bad in bad_rules(spec.spam.rules or "")]
+        children = dict(self._cache.children(key))
+        conflict = None
+        try:
+            children |= await self._apply(key, gateway, children, keep_policy=bool(rules))
+        except ApiError as error:
+            if error.status not in (400, 403, 409, 422):
+                raise
+            conflict = f"the API server refused an object: {problem(error)}"
+        facts = await self._observe(gateway, children, rules, conflict)
+        seen = observe.observations(facts)
+        settled = await self._report(body, seen, _status(body, facts, seen))
+        return self._settings.observe_seconds if settled and not conflict else UNSETTLED_SECONDS
+
+    async def _token(self, names: Names) -> str:
+        """The agents' token: made once, then read."""
+        secret = await self._api.get("v1", "Secret", names.namespace, names.of("agent"))
+        stored = (secret or {}).get("data", {}).get("token")
+        return b64decode(stored).decode() if stored else secrets.token_urlsafe(32)
+
+    async def _apply(
+        self, key: Key, gateway: Gateway, children: dict[ChildId, Child], *, keep_policy: bool
+    ) -> dict[ChildId, Child]:
+        """Applies what differs from what is there, then deletes what should not be. Returns what was applied."""
+        wanted = desired_objects(gateway)
+        policy_id = (POLICY_OBJECT[0], gateway.names.of(POLICY_OBJECT[1]))
+        ids = {(body["kind"], body["metadata"]["name"]) for body in wanted}
+        if keep_policy:
+            wanted = [body for body in wanted if (body["kind"], body["metadata"]["name"]) != policy_id]
+        hashed = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
+        last = self._applied.get(key)
+        if (
+            last
+            and last.wanted == hashed
+            and time.monotonic() - last.time < self._settings.resync_seconds
+            and all(children.get(one) and children[one].digest == digest for one, digest in last.digests.items())
+            and not self._superfluous(gateway, children, ids)
+        ):
+            return {}
+        found: dict[ChildId, Child] = {}
+        for body in wanted:
+            found[body["kind"], body["metadata"]["name"]] = Child(await self._api.apply(body))
+        for (kind, name), child in self._superfluous(gateway, children, ids).items():
+            await self._api.delete(child.api_version, kind, gateway.names.namespace, name, child.uid)
+        self._applied[key] = Applied(hashed, time.monotonic(), {one: child.digest for one, child in found.items()})
+        return found
+
+    def _superfluous(self, gateway: Gateway, children: dict[ChildId, Child], ids: set[ChildId]) -> dict[ChildId, Child]:
+        """Objects that this MailFilter owns and does not want any more. What it does not own is never deleted."""
+        return {
+            one: child
+            for one, child in children.items()
+            if one not in ids and one[0] != "Pod" and gateway.uid in child.owners
+        }
+
+    async def _observe(
+        self, gateway: Gateway, children: dict[ChildId, Child], rules: list[str], conflict: str | None
+    ) -> observe.Facts:
+        sources = {name: postfix.table_source(table) for name, table in postfix.tables(gateway.spec).items()}
+        hashes = {
+            "amavis": policy_hash(policy_json(gateway.spec)),
+            "postfix": postfix.tables_hash(sources),
+        }
+        names = gateway.names
+        bodies = await self._api.list("v1", "Pod", names.namespace, _instance_labels(names.name))
+        live = [body for body in bodies if not body["metadata"].get("deletionTimestamp")]
+        await asyncio.gather(*(self._refresh(body, hashes) for body in live))
+        pods = await asyncio.gather(*(self._pod(body, gateway.token) for body in live))
+        return observe.Facts(
+            spec=gateway.spec,
+            names=names,
+            policy_hash=hashes["amavis"],
+            tables_hash=hashes["postfix"],
+            children=children,
+            pods=list(pods),
+            bad_rules=rules,
+            conflict=conflict,
+        )
+
+    async def _refresh(self, body: Object, hashes: dict[str, str]) -> None:
+        """Makes the kubelet bring the new ConfigMap into a running pod now instead of a minute later."""
+        metadata = body["metadata"]
+        wanted = hashes.get(metadata["labels"].get(COMPONENT, ""))
+        if wanted and metadata.get("annotations", {}).get(REFRESH_ANNOTATION) != wanted:
+            try:
+                await self._api.annotate("Pod", metadata["namespace"], metadata["name"], {REFRESH_ANNOTATION: wanted})
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+
+    async def _pod(self, body: Object, token: str) -> observe.Pod:
+        component = body["metadata"]["labels"].get(COMPONENT, "")
+        status = body.get("status", {})
+        address = status.get("podIP")
+        conditions = {one["type"]: one["status"] for one in status.get("conditions", [])}
+        answer, trouble = None, None
+        if address and component != "clamd":
+            try:
+                answer = await self._agents.status(address, token)
+            except AgentError as error:
+                trouble = str(error)
+        return observe.Pod(
+            name=body["metadata"]["name"],
+            component=component,
+            ip=address,
+            ready=conditions.get("Ready") == "True",
+            status=answer,
+            trouble=trouble,
+        )
+
+    async def _report(self, body: Object, seen: list[Observation], status: Object) -> bool:
+        """Writes status and events when something changed. Returns whether nothing is on its way any more."""
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        old = body.get("status") or {}
+        conditions, changed = merged(old.get("conditions", []), seen, body["metadata"]["generation"])
+        new = status | {"conditions": conditions}
+        if new != old:
+            written = await self._api.apply_status("MailFilter", namespace, name, new)
+            # The watch brings the same later; until then the next round must not report the transition again.
+            current = self._cache.mailfilters.get((namespace, name))
+            if current and current["metadata"]["uid"] == written["metadata"]["uid"]:
+                current["status"] = written.get("status", {})
+        for one in seen:
+            metrics.CONDITION.labels(namespace, name, one.type).set({"True": 1, "False": 0, "Unknown": -1}[one.status])
+        for one in changed:
+            if one.type != "Progressing" and one.status != "Unknown":
+                await record(
+                    self._api,
+                    body,
+                    "Normal" if one.status == "True" else "Warning",
+                    one.reason,
+                    f"{one.type}: {one.message}",
+                )
+        by_type = {one.type: one.status for one in seen}
+        return by_type.get("Ready") == "True" and by_type.get("Progressing") == "False"
+
+    def _forget_metrics(self, key: Key) -> None:
+        for labels in list(metrics.CONDITION._metrics):
+            if labels[:2] == key:
+                metrics.CONDITION.remove(*labels)
+
+
+def _instance_labels(name: str) -> dict[str, str]:
+    return {label: value for label, value in selector(name, "").items() if label != COMPONENT}
+
+
+def _status(body: Object, facts: observe.Facts, seen: list[Observation]) -> Object:
+    old = body.get("status") or {}
+    by_type = {one.type: one.status for one in seen}
+    in_force = by_type["PolicyActive"] == "True"
+    settled = in_force and by_type["Progressing"] == "False" and not facts.conflict
+    policy: Object = {"wanted": facts.policy_hash}
+    if in_force:
+        policy["inForce"] = facts.policy_hash
+    status: Object = {
+        "components": observe.components(facts),
+        "policy": policy,
+        "queue": observe.queue(facts),
+        "endpoint": f"{facts.names.host('postfix')}:25",
+    }
+    for name, found in (("signatures", observe.signatures(facts)), ("quarantine", observe.quarantine(facts))):
+        value = found or old.get(name)
+        if value:
+            status[name] = {field: one for field, one in value.items() if one is not None}
+    generation = body["metadata"]["generation"] if settled else old.get("observedGeneration")
+    return status | {"observedGeneration": generation} if generation else status
+
+
+def _readable(error: ValidationError) -> str:
+    found = [f"spec.{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
+    return "; ".join(found)[:1000]

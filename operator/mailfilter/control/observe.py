@@ -1,0 +1,251 @@
+"""What is true of a gateway: pods, policy in force, signatures, quarantine, queue. Pure: the facts are arguments."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.control.cache import Child, ChildId
+from mailfilter.control.conditions import Observation, no, unknown, yes
+from mailfilter.policy.names import Names
+
+# ClamAV's official databases change several times a day.
+STALE = timedelta(days=7)
+WORKLOADS = {"postfix": "StatefulSet", "amavis": "StatefulSet", "clamd": "Deployment", "freshclam": "StatefulSet"}
+
+
+@dataclass(frozen=True)
+class Pod:
+    """One pod and what its agent says; `status` is None when the agent could not be asked."""
+
+    name: str
+    component: str
+    ip: str | None
+    ready: bool
+    status: dict[str, Any] | None = None
+    trouble: str | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that is known of a gateway at one moment."""
+
+    spec: MailFilterSpec
+    names: Names
+    policy_hash: str
+    tables_hash: str
+    children: dict[ChildId, Child]
+    pods: list[Pod]
+    bad_rules: list[str] = field(default_factory=list)
+    conflict: str | None = None
+    """Why an object could not be applied."""
+
+    def of(self, component: str) -> list[Pod]:
+        """The pods of one component."""
+        return [pod for pod in self.pods if pod.component == component]
+
+    def workload(self, component: str) -> Child | None:
+        """The StatefulSet or Deployment of a component."""
+        return self.children.get((WORKLOADS[component], self.names.of(component)))
+
+
+def ready_replicas(child: Child | None) -> int:
+    """Ready pods, whatever their template."""
+    return int(child.status.get("readyReplicas") or 0) if child else 0
+
+
+def rolled_out(child: Child | None) -> bool:
+    """Whether all wanted pods run the wanted template and are ready."""
+    if child is None or child.status.get("observedGeneration", 0) < child.generation:
+        return False
+    status = child.status
+    updated = status.get("updatedReplicas") or 0
+    total = status.get("replicas") or 0
+    return bool(updated == child.replicas == total == ready_replicas(child))
+
+
+def components(facts: Facts) -> dict[str, dict[str, int]]:
+    """status.components."""
+    found = {}
+    for component in WORKLOADS:
+        child = facts.workload(component)
+        found[component] = {"ready": ready_replicas(child), "desired": child.replicas if child else 0}
+    return found
+
+
+def policy_active(facts: Facts) -> Observation:
+    """True when every amavis pod has the wanted policy in force, and every Postfix pod the wanted tables."""
+    kind = "PolicyActive"
+    if facts.bad_rules:
+        more = f" (and {len(facts.bad_rules) - 1} more)" if len(facts.bad_rules) > 1 else ""
+        return no(kind, "InvalidRules", f"{facts.bad_rules[0]}{more}. The last good policy stays in force.")
+    filters, doors = facts.of("amavis"), facts.of("postfix")
+    if not filters or not doors:
+        return unknown(kind, "NoPods", "no amavis or Postfix pod is there yet")
+    waiting = []
+    for pod in filters:
+        policy = (pod.status or {}).get("amavis", {}).get("policy", {})
+        refused = policy.get("refused")
+        if refused and refused.get("hash") == facts.policy_hash:
+            return no(
+                kind,
+                "Refused",
+                f"{pod.name} refused the policy: {refused.get('reason')}. The last good one stays in force.",
+            )
+        if not (policy.get("mounted") == policy.get("inForce") == facts.policy_hash):
+            waiting.append(pod)
+    for pod in doors:
+        tables = (pod.status or {}).get("postfix", {}).get("tables", {})
+        if tables.get("error"):
+            return no(kind, "TablesRefused", f"{pod.name} could not compile its tables: {tables['error']}")
+        if not (tables.get("mounted") == tables.get("inForce") == facts.tables_hash):
+            waiting.append(pod)
+    silent = [pod for pod in waiting if pod.status is None]
+    if silent:
+        return unknown(
+            kind, "AgentsUnreachable", f"cannot ask {_list(silent)}: {silent[0].trouble or 'no address yet'}"
+        )
+    if waiting:
+        return no(kind, "Waiting", f"{_list(waiting)} does not have the new policy yet")
+    return yes(kind, "InForce", f"policy {facts.policy_hash[:12]} is in force in every pod")
+
+
+def scanner_available(facts: Facts) -> Observation:
+    """True when a clamd answers; while none does, mail waits."""
+    kind = "ScannerAvailable"
+    child = facts.workload("clamd")
+    if child is None:
+        return unknown(kind, "NoPods", "clamd is not there yet")
+    if ready_replicas(child):
+        return yes(kind, "Answering", f"{ready_replicas(child)} of {child.replicas} clamd pods answer")
+    queued = queue(facts)
+    waits = f"mail is not passed unscanned: {queued['active'] + queued['deferred']} mails wait in Postfix' queue"
+    if facts.spec.clamd.replicas == 0:
+        return no(kind, "VirusScannerDown", f"clamd.replicas is 0; {waits}. Set it to 1 or more.")
+    if signatures(facts) is None:
+        return no(
+            kind,
+            "WaitingForSignatures",
+            f"clamd starts when it has signatures; {waits}. See condition SignaturesFresh.",
+        )
+    return no(
+        kind, "VirusScannerDown", f"no clamd pod answers; {waits}. Look at the pods of {facts.names.of('clamd')}."
+    )
+
+
+def signatures(facts: Facts) -> dict[str, Any] | None:
+    """status.signatures; None when the mirror has none or cannot be asked."""
+    for pod in facts.of("freshclam"):
+        found = (pod.status or {}).get("mirror", {}).get("signatures", {})
+        if found.get("updated"):
+            return {"version": found.get("version"), "updated": found["updated"]}
+    return None
+
+
+def signatures_fresh(facts: Facts, now: datetime | None = None) -> Observation:
+    """True when the mirror has signatures, and official ones are not older than a week."""
+    kind = "SignaturesFresh"
+    pods = facts.of("freshclam")
+    if not any(pod.status for pod in pods):
+        trouble = next((pod.trouble for pod in pods if pod.trouble), "the mirror pod is not there yet")
+        return unknown(kind, "MirrorUnreachable", trouble)
+    found = signatures(facts)
+    if found is None:
+        return no(
+            kind,
+            "NoSignatures",
+            f"no signature file was fetched yet. See kubectl logs {facts.names.of('freshclam')}-0 -c freshclam; "
+            "check freshclam.mirror, freshclam.customURLs and the way to the internet.",
+        )
+    age = (now or datetime.now(UTC)) - datetime.fromisoformat(found["updated"])
+    if facts.spec.freshclam.official_databases and age > STALE:
+        return no(kind, "Stale", f"the newest signature file is {age.days} days old; clamd goes on with it")
+    return yes(kind, "Fetched", f"the newest signature file is of {found['updated']}")
+
+
+def quarantine(facts: Facts) -> dict[str, Any] | None:
+    """status.quarantine; None while no agent can be asked. All pods see the same volume."""
+    for pod in facts.of("amavis"):
+        found = (pod.status or {}).get("amavis", {}).get("quarantine")
+        if found:
+            messages: dict[str, int] = found["messages"]
+            return {
+                "messages": sum(messages.values()),
+                "bytes": sum(found["bytes"].values()),
+                "byKind": messages,
+            }
+    return None
+
+
+def quarantine_writable(facts: Facts) -> Observation:
+    """True when every amavis pod can write to the quarantine; while one cannot, its mail waits."""
+    kind = "QuarantineWritable"
+    known = [pod for pod in facts.of("amavis") if pod.status]
+    if not known:
+        return unknown(kind, "AgentsUnreachable", "no amavis pod can be asked yet")
+    for pod in known:
+        if not (pod.status or {})["amavis"]["quarantine"]["writable"]:
+            return no(
+                kind,
+                "NotWritable",
+                f"{pod.name} cannot write to the quarantine volume: mail to be held waits in the queue",
+            )
+    return yes(kind, "Writable", "held mail can be stored")
+
+
+def queue(facts: Facts) -> dict[str, int]:
+    """status.queue over all Postfix pods that could be asked."""
+    found = [(pod.status or {}).get("postfix", {}).get("queue", {}) for pod in facts.of("postfix")]
+    return {
+        "active": sum(one.get("incoming", 0) + one.get("active", 0) for one in found),
+        "deferred": sum(one.get("deferred", 0) for one in found),
+        "oldestSeconds": max((int(one.get("oldestSeconds", 0)) for one in found), default=0),
+    }
+
+
+def progressing(facts: Facts) -> Observation:
+    """True while pods of the wanted template are still coming up."""
+    kind = "Progressing"
+    if facts.conflict:
+        return no(kind, "ApplyFailed", facts.conflict)
+    missing = [name for name in WORKLOADS if not rolled_out(facts.workload(name))]
+    if not missing:
+        return no(kind, "RolledOut", "all pods run the wanted template")
+    state = components(facts)
+    counts = ", ".join(f"{name} {state[name]['ready']}/{state[name]['desired']}" for name in missing)
+    return yes(kind, "RollingOut", f"waiting for pods: {counts}")
+
+
+def ready(facts: Facts, others: list[Observation]) -> Observation:
+    """True when mail is taken in, filtered and passed on."""
+    kind = "Ready"
+    by_type = {other.type: other for other in others}
+    if facts.conflict:
+        return no(kind, "ApplyFailed", facts.conflict)
+    for component in ("postfix", "amavis"):
+        if not ready_replicas(facts.workload(component)):
+            reason = "PostfixNotReady" if component == "postfix" else "AmavisNotReady"
+            return no(
+                kind, reason, f"no {component} pod is ready. See kubectl describe pods of {facts.names.of(component)}."
+            )
+    for needed in ("ScannerAvailable", "QuarantineWritable", "PolicyActive"):
+        seen = by_type[needed]
+        if seen.status != "True":
+            return Observation(kind, seen.status, seen.reason, f"{needed}: {seen.message}")
+    return yes(kind, "Filtering", f"mail for {len(facts.spec.domains)} domains is filtered")
+
+
+def observations(facts: Facts) -> list[Observation]:
+    """All conditions, Ready first."""
+    others = [
+        progressing(facts),
+        policy_active(facts),
+        scanner_available(facts),
+        signatures_fresh(facts),
+        quarantine_writable(facts),
+    ]
+    return [ready(facts, others), *others]
+
+
+def _list(pods: list[Pod]) -> str:
+    return ", ".join(sorted(pod.name for pod in pods))

@@ -1,0 +1,73 @@
+"""Postfix' parameters and lookup tables."""
+
+import hashlib
+import re
+
+from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.policy.amavis import domain_keys
+from mailfilter.policy.names import Names
+
+ADMIN_ALIASES = ("root", "postmaster", "abuse", "webmaster")
+
+# No "$" (parameter expansion), no line break, no quote: what a value may be made of in main.cf.
+_PARAMETER_VALUE = re.compile(r"[A-Za-z0-9 .,:/_\[\]@=+-]*")
+
+
+def parameters(spec: MailFilterSpec, names: Names) -> dict[str, str]:
+    """The parameters that differ between gateways (postconf(5)); all others are static in the image."""
+    # Every Postfix pod may use its share of all amavis children; one more waits so that none idles.
+    share = -(-spec.amavis.max_servers * spec.amavis.replicas // spec.postfix.replicas)
+    return {
+        "myhostname": spec.hostname.lower(),
+        "message_size_limit": str(spec.message_size_limit),
+        "content_filter": f"amavis:[{names.host('amavis')}]:10024",
+        "amavis_destination_concurrency_limit": str(share + 1),
+        "mailfilter_upstream_proxy": "haproxy" if spec.postfix.proxy_protocol else "",
+    }
+
+
+def main_cf(values: dict[str, str]) -> str:
+    """Parameters as main.cf lines.
+
+    Raises ValueError for a value that could be anything else than itself in main.cf.
+    """
+    for name, value in values.items():
+        if not _PARAMETER_VALUE.fullmatch(value):
+            raise ValueError(f"{name}: {value!r} cannot be a Postfix parameter")
+    return "".join(f"{name} = {value}\n" for name, value in sorted(values.items()))
+
+
+def tables(spec: MailFilterSpec) -> dict[str, dict[str, str]]:
+    """Lookup tables by name; a key means itself alone, `.example.com` the subdomains."""
+    relay_domains: dict[str, str] = {}
+    transport: dict[str, str] = {}
+    virtual_alias: dict[str, str] = {}
+    for domain in spec.domains:
+        for key in domain_keys(domain):
+            relay_domains[key] = "OK"
+            transport[key] = f"nexthop:[{domain.relay.host.lower()}]:{domain.relay.port}"
+        aliases = {local: [spec.admin] for local in ADMIN_ALIASES if spec.admin}
+        aliases |= {local.lower(): targets for local, targets in domain.aliases.items()}
+        for local, targets in aliases.items():
+            virtual_alias[f"{local}@{domain.name.lower()}"] = ", ".join(targets)
+    notices = spec.notifications
+    admins = (notices.virus_admin, notices.spam_admin, notices.banned_admin)
+    return {
+        "relay_domains": relay_domains,
+        "transport": transport,
+        "virtual_alias": virtual_alias,
+        "reinjection_recipients": {admin.lower(): "OK" for admin in admins if admin},
+    }
+
+
+def table_source(table: dict[str, str]) -> str:
+    """A table as postmap(1) reads it."""
+    return "".join(f"{key}\t{value}\n" for key, value in sorted(table.items()))
+
+
+def tables_hash(sources: dict[str, str]) -> str:
+    """SHA-256 over all tables' sources in name order, hexadecimal, as the container `tables` reports it."""
+    found = hashlib.sha256()
+    for name, source in sorted(sources.items()):
+        found.update(name.encode() + b"\0" + source.encode() + b"\0")
+    return found.hexdigest()

@@ -1,0 +1,125 @@
+"""The amavis pods: the filter, and the agent that knows the quarantine."""
+
+from mailfilter.policy.amavis import policy_json
+from mailfilter.stack.common import (
+    AMAVIS_PORT,
+    AMAVIS_UID,
+    CLAMD_PORT,
+    REINJECTION_PORT,
+    Gateway,
+    Object,
+    agent,
+    agent_volumes,
+    build,
+    claim_spec,
+    config_hash,
+    config_map,
+    container,
+    disruption_budget,
+    empty_dir,
+    environment,
+    headless,
+    mount,
+    pod_template,
+    port,
+    resources,
+    service,
+    stateful_set,
+)
+
+COMPONENT = "amavis"
+# Below Postfix' smtp_data_done_timeout (1200 s), so that Postfix hears of a mail that hangs.
+CHILD_TIMEOUT_SECONDS = 480
+DRAIN_SECONDS = 10
+
+
+def policy(gateway: Gateway, text: str | None = None) -> Object:
+    """The ConfigMap of the policy; `text` keeps an older one in place of what the spec says."""
+    data = {"policy.json": policy_json(gateway.spec) if text is None else text}
+    return build(gateway, "v1", "ConfigMap", "policy", COMPONENT, data=data)
+
+
+def quarantine(gateway: Gateway) -> Object:
+    """The claim of the held mail, which outlives the MailFilter unless `reclaim` says Delete."""
+    wanted = gateway.spec.quarantine
+    return build(
+        gateway,
+        "v1",
+        "PersistentVolumeClaim",
+        "quarantine",
+        COMPONENT,
+        owned=wanted.reclaim == "Delete",
+        spec=claim_spec(wanted.storage, wanted.storage.access_mode),
+    )
+
+
+def workload(gateway: Gateway) -> Object:
+    """The StatefulSet. A change of policy does not touch it."""
+    spec, names = gateway.spec.amavis, gateway.names
+    settings = {
+        "AMAVIS_HOSTNAME": gateway.spec.hostname.lower(),
+        "AMAVIS_MAX_SERVERS": str(spec.max_servers),
+        "AMAVIS_CLAMD": f"{names.host('clamd')}:{CLAMD_PORT}",
+        "AMAVIS_RELEASE_TO": f"{names.host('reinjection')}:{REINJECTION_PORT}",
+        "AMAVIS_LOG_LEVEL": str(spec.log_level),
+        "AMAVIS_LOCAL_TESTS_ONLY": "1" if gateway.spec.spam.local_tests_only else "0",
+        "AMAVIS_CHILD_TIMEOUT": str(CHILD_TIMEOUT_SECONDS),
+    }
+    shared = [
+        mount("policy", "/etc/mailfilter/policy", read_only=True),
+        mount("run", "/run/amavis"),
+        mount("quarantine", "/var/lib/amavis/quarantine"),
+    ]
+    daemon = container(
+        gateway,
+        "amavis",
+        gateway.images.amavis,
+        env=environment(settings),
+        ports=[port("amavis", AMAVIS_PORT)],
+        resources=resources(spec.resources),
+        volumeMounts=[
+            mount("home", "/var/lib/amavis"),
+            mount("work", "/var/lib/amavis/tmp"),
+            mount("tmp", "/tmp"),
+            *shared,
+        ],
+        startupProbe={"tcpSocket": {"port": "amavis"}, "periodSeconds": 2, "failureThreshold": 150},
+        livenessProbe={
+            "tcpSocket": {"port": "amavis"},
+            "periodSeconds": 20,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
+        # SIGTERM breaks off mails in work: leave the Service and finish them first.
+        lifecycle={"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+    )
+    template = pod_template(
+        gateway,
+        COMPONENT,
+        uid=AMAVIS_UID,
+        config=config_hash(),
+        restart_grace=DRAIN_SECONDS + 20,
+        # A busy amavis greets late; that is no reason to take it out of the Service.
+        containers=[daemon, agent(gateway, "amavis", shared, readiness_timeout=30)],
+        volumes=[
+            config_map("policy", names.of("policy")),
+            {"name": "quarantine", "persistentVolumeClaim": {"claimName": names.of("quarantine")}},
+            # Mails are unpacked in memory; what is used counts as the container's memory.
+            empty_dir("work", medium="Memory"),
+            *(empty_dir(name) for name in ("home", "run", "tmp")),
+            *agent_volumes(gateway),
+        ],
+    )
+    return stateful_set(gateway, COMPONENT, spec.replicas, template)
+
+
+def objects(gateway: Gateway) -> list[Object]:
+    """All objects of the component."""
+    return [
+        policy(gateway),
+        quarantine(gateway),
+        service(gateway, COMPONENT, COMPONENT, {"amavis": AMAVIS_PORT}),
+        headless(gateway, COMPONENT, {"amavis": AMAVIS_PORT}),
+        disruption_budget(gateway, COMPONENT),
+        workload(gateway),
+    ]
