@@ -1,6 +1,7 @@
 """The command `mailfilter`: operator, agents, CRD files."""
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ def main() -> None:
     agent.add_argument("kind", choices=["amavis", "postfix", "mirror"])
     crds = commands.add_parser("crds", help="write the CustomResourceDefinitions as YAML files")
     crds.add_argument("directory", type=Path)
+    crds.add_argument("--reference", type=Path, help="also write the reference of all fields as Markdown")
     arguments = parser.parse_args()
     if arguments.command == "operator":
         _operator()
@@ -25,7 +27,7 @@ def main() -> None:
 
         run(arguments.kind)
     else:
-        _write_crds(arguments.directory)
+        _write_crds(arguments.directory, arguments.reference)
 
 
 def _operator() -> None:
@@ -39,19 +41,32 @@ def _operator() -> None:
     except ValidationError as error:
         sys.exit(f"mailfilter operator: wrong environment: {error}")
     registry = kopf.get_default_registry()
+    # kopf tells of every event that it hands on; what matters of them our own loops log.
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     kopf.configure(log_format=kopf.LogFormat.JSON if own.log_format == "json" else kopf.LogFormat.FULL)
     assert handlers.startup  # noqa: S101 - importing the module is what registers the handlers
     namespaces = own.watch_namespaces
-    kopf.run(registry=registry, memo=kopf.Memo(), standalone=True, clusterwide=not namespaces, namespaces=namespaces)
+    kopf.run(
+        registry=registry,
+        memo=kopf.Memo(),
+        # kopf would else ask for the name of the user, and a container's uid needs none.
+        identity=f"mailfilter-operator/{own.namespace}",
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+    )
 
 
-def _write_crds(directory: Path) -> None:
+def _write_crds(directory: Path, page: Path | None) -> None:
     from mailfilter.api.crd import definitions
+    from mailfilter.api.reference import reference
 
     directory.mkdir(parents=True, exist_ok=True)
     for definition in definitions():
         text = yaml.safe_dump(definition, sort_keys=False, width=120, allow_unicode=True)
         (directory / f"{definition['metadata']['name']}.yaml").write_text(text)
+    if page:
+        page.write_text(reference())
 
 
 if __name__ == "__main__":

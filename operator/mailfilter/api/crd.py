@@ -67,7 +67,9 @@ def _without_null(value: Any) -> Any:
     return value
 
 
-def _version(spec: type[BaseModel], status: type[BaseModel], columns: list[Schema], description: str) -> Schema:
+def _version(
+    spec: type[BaseModel], status: type[BaseModel], columns: list[Schema], description: str, **top: Any
+) -> Schema:
     return {
         "name": VERSION,
         "served": True,
@@ -86,7 +88,7 @@ def _version(spec: type[BaseModel], status: type[BaseModel], columns: list[Schem
                     "spec": structural(spec),
                     "status": structural(status),
                 },
-                VALIDATIONS: [_NAME_RULE],
+                **top,
             }
         },
     }
@@ -152,6 +154,7 @@ def definitions() -> list[Schema]:
                 MailFilterStatus,
                 mailfilter_columns,
                 "A mail gateway that filters spam, viruses and banned attachments: Postfix, amavis, clamd.",
+                **{VALIDATIONS: [_NAME_RULE]},
             ),
         ),
         _definition(

@@ -46,20 +46,24 @@ def _matching(pattern: str, message: str, max_length: int, min_length: int = 1, 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = rf"(?:{_LABEL}\.)*{_LABEL}"
 # The dot-atom of RFC 5321 without quoted strings; SMTPUTF8 local parts are not declared in a resource.
-_LOCAL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+# None begins with #, which would be a comment in a Postfix table.
+_LOCAL = r"[A-Za-z0-9!$%&'*+/=?^_`{|}~-][A-Za-z0-9!#$%&'*+/=?^_`{|}~-]*(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+# Without * ? and !, which lists of senders elsewhere give a meaning that they do not have here.
+_SENDER = r"[A-Za-z0-9#$%&'+/=^_`{|}~-]+(?:\.[A-Za-z0-9#$%&'+/=^_`{|}~-]+)*"
 
 DomainName = _matching(
-    rf"(?:{_LABEL}\.)+{_LABEL}",
-    "must be a domain name such as example.com (an internationalised one as xn--…), without @ or a dot in front",
+    rf"(?:{_LABEL}\.)+{_LABEL}".replace("A-Z", ""),
+    "must be a domain name in lower case such as example.com (an internationalised one as xn--…), "
+    "without @ or a dot in front",
     253,
 )
 HostName = _matching(_DOMAIN, "must be a host name such as mail.example.com, or an IPv4 address", 253)
 _ADDRESS_MESSAGE = "must be one mail address such as postmaster@example.com, without <> and display name"
 EmailAddress = _matching(rf"{_LOCAL}@{_DOMAIN}", _ADDRESS_MESSAGE, 254)
 AliasTarget = _matching(rf"{_LOCAL}@{_DOMAIN}", _ADDRESS_MESSAGE, 254, many=True)
-LocalPart = _matching(_LOCAL, "must be the part of a mail address before the @", 64)
+LocalPart = _matching(_LOCAL.replace("A-Z", ""), "must be the part of a mail address before the @, in lower case", 64)
 SenderPattern = _matching(
-    rf"{_LOCAL}@{_DOMAIN}|[.]?{_DOMAIN}|<>",
+    rf"{_SENDER}@{_DOMAIN}|[.]?{_DOMAIN}|<>",
     "must be user@example.com (that sender), example.com (senders at that domain alone), "
     ".example.com (the domain and its subdomains) or <> (the null sender)",
     254,

@@ -186,6 +186,18 @@ class Resources(Model):
 class Service(Model):
     """The Service that makes the gateway reachable."""
 
+    model_config = {
+        "json_schema_extra": {
+            VALIDATIONS: [
+                rule("self.type != 'ClusterIP' || !has(self.nodePort)", "nodePort needs type NodePort or LoadBalancer"),
+                rule(
+                    "self.type == 'LoadBalancer' || !has(self.loadBalancerClass)",
+                    "loadBalancerClass needs type LoadBalancer",
+                ),
+            ]
+        }
+    }
+
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
     """How port 25 is published."""
     annotations: Annotated[dict[str, str], Field(max_length=50)] = {}

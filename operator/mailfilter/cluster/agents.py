@@ -44,7 +44,9 @@ class Agents:
             async with self._session.request(method, url, headers=headers, timeout=timeout, **options) as response:
                 if response.status != 200:
                     raise AgentError(f"agent at {pod_ip}: {response.status} {(await response.text())[:300]}")
-                found: dict[str, Any] = await response.json()
-                return found
+                found = await response.json()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise AgentError(f"agent at {pod_ip}: {error or type(error).__name__}") from error
+        if not isinstance(found, dict):
+            raise AgentError(f"agent at {pod_ip}: answered {str(found)[:300]}")
+        return found

@@ -37,11 +37,6 @@ class WorkQueue:
             self._due[key] = due
             self._changed.set()
 
-    def forget(self, key: Key) -> None:
-        """Drops what is known of a key that is gone for good."""
-        self._due.pop(key, None)
-        self._failures.pop(key, None)
-
     def stuck(self) -> list[Key]:
         """Keys in work for longer than any reconcile may take."""
         oldest = time.monotonic() - STUCK_SECONDS

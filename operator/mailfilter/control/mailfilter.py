@@ -95,13 +95,17 @@ class MailFilterLoop:
         facts = await self._observe(gateway, children, rules, conflict)
         seen = observe.observations(facts)
         settled = await self._report(body, seen, _status(body, facts, seen))
-        return self._settings.observe_seconds if settled and not conflict else UNSETTLED_SECONDS
+        return self._settings.observe_seconds if settled or conflict else UNSETTLED_SECONDS
 
     async def _token(self, names: Names) -> str:
         """The agents' token: made once, then read."""
         secret = await self._api.get("v1", "Secret", names.namespace, names.of("agent"))
         stored = (secret or {}).get("data", {}).get("token")
-        return b64decode(stored).decode() if stored else secrets.token_urlsafe(32)
+        try:
+            token = b64decode(stored or "").decode("ascii")
+        except ValueError:
+            token = ""
+        return token if token.isprintable() and token else secrets.token_urlsafe(32)
 
     async def _apply(
         self, key: Key, gateway: Gateway, children: dict[ChildId, Child], *, keep_policy: bool
@@ -191,6 +195,7 @@ class MailFilterLoop:
             ready=conditions.get("Ready") == "True",
             status=answer,
             trouble=trouble,
+            held_up=observe.held_up(status),
         )
 
     async def _report(self, body: Object, seen: list[Observation], status: Object) -> bool:
@@ -208,6 +213,7 @@ class MailFilterLoop:
         for one in seen:
             metrics.CONDITION.labels(namespace, name, one.type).set({"True": 1, "False": 0, "Unknown": -1}[one.status])
         for one in changed:
+            log.info("MailFilter %s/%s: %s=%s %s: %s", namespace, name, one.type, one.status, one.reason, one.message)
             if one.type != "Progressing" and one.status != "Unknown":
                 await record(
                     self._api,

@@ -24,6 +24,9 @@ class Pod:
     ready: bool
     status: dict[str, Any] | None = None
     trouble: str | None = None
+    """Why the agent could not be asked."""
+    held_up: str | None = None
+    """Why the pod cannot start, in the kubelet's or the scheduler's words."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,18 @@ class Facts:
 def ready_replicas(child: Child | None) -> int:
     """Ready pods, whatever their template."""
     return int(child.status.get("readyReplicas") or 0) if child else 0
+
+
+def held_up(status: dict[str, Any]) -> str | None:
+    """What keeps a pod from starting, from its status; None while all goes its way."""
+    for condition in status.get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return f"not scheduled: {condition.get('message', '')}"
+    for container in status.get("initContainerStatuses", []) + status.get("containerStatuses", []):
+        waiting = container.get("state", {}).get("waiting") or {}
+        if waiting.get("reason", "PodInitializing") not in ("PodInitializing", "ContainerCreating"):
+            return f"container {container['name']}: {waiting['reason']} {waiting.get('message', '')}".strip()
+    return None
 
 
 def rolled_out(child: Child | None) -> bool:
@@ -225,9 +240,8 @@ def ready(facts: Facts, others: list[Observation]) -> Observation:
     for component in ("postfix", "amavis"):
         if not ready_replicas(facts.workload(component)):
             reason = "PostfixNotReady" if component == "postfix" else "AmavisNotReady"
-            return no(
-                kind, reason, f"no {component} pod is ready. See kubectl describe pods of {facts.names.of(component)}."
-            )
+            why = next((f" {pod.name}: {pod.held_up}." for pod in facts.of(component) if pod.held_up), "")
+            return no(kind, reason, f"no {component} pod is ready.{why} See kubectl describe pod.")
     for needed in ("ScannerAvailable", "QuarantineWritable", "PolicyActive"):
         seen = by_type[needed]
         if seen.status != "True":

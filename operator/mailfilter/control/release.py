@@ -65,7 +65,10 @@ class ReleaseLoop:
                 continue
             wait = _wait(message)
             if wait <= 0:
-                message |= await self._ask(body, spec, message, token, addresses)
+                answer = await self._ask(body, spec, message, token, addresses)
+                for stale in ("reason", "reply"):
+                    message.pop(stale, None)
+                message |= answer
                 # Written one by one, so that status never says less than what was done.
                 body = await self._write(body, messages, _complete(messages))
                 wait = _wait(message)
@@ -106,7 +109,8 @@ class ReleaseLoop:
             answer = await self._agents.release(addresses[0], token, request)
         except AgentError as error:
             return new | {"result": "Retrying", "reason": "AgentUnreachable", "reply": str(error)[:500]}
-        new["result"] = {"Released": "Released", "Retry": "Retrying"}.get(answer["result"], "Failed")
+        # What is not understood is asked again, which sends nothing twice.
+        new["result"] = answer["result"] if answer.get("result") in FINAL else "Retrying"
         for name in ("reason", "reply"):
             if answer.get(name):
                 new[name] = str(answer[name])[:500]

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 DIRECTIVES = ("header", "body", "rawbody", "uri", "full", "meta", "score", "describe", "tflags")
 
-_DIRECTIVE = re.compile(rf"({'|'.join(DIRECTIVES)})\s+(\S+)(?:\s+(.*))?")
+_DIRECTIVE = re.compile(rf"({'|'.join(DIRECTIVES)})[ \t]+(\S+)(?:[ \t]+(.*))?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-_EVAL = re.compile(r"\beval\s*:", re.IGNORECASE)
-# Perl code inside a pattern: (?{ … }), (??{ … }) and the optimistic (*{ … }).
-_CODE = re.compile(r"\(\s*(?:\?\??|\*)\s*\{")
-_TEXT = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_EVAL = re.compile(r"(?:rbl)?eval\s*:", re.IGNORECASE)
+# Perl code inside a pattern: (?{ … }), (??{ … }), the optimistic (*{ … }), and \p{…} that names a subroutine.
+_CODE = re.compile(r"\(\s*(?:\?\??|\*\*?)\s*\{|\\[pP]\s*\{[^}]*(?:::|')")
+_META = re.compile(r"[A-Za-z0-9_ \t()!&|^<>=+*/?:.-]+")
+_NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
+_SCORE = re.compile(rf"(?:{_NUMBER}|\({_NUMBER}\))")
+_COMMENT = re.compile(r"(?<!\\)#.*")
+_TEXT = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f-\x9f]*")
 _TESTS = ("header", "body", "rawbody", "uri", "full", "meta")
 
 
@@ -32,15 +36,17 @@ def bad_rules(text: str) -> list[BadRule]:
     return [
         BadRule(number, reason)
         for number, line in enumerate(text.split("\n"), 1)
-        if (reason := _reason(line.removesuffix("\r").strip())) is not None
+        if (reason := _reason(line.removesuffix("\r"))) is not None
     ]
 
 
 def _reason(line: str) -> str | None:
-    if not line or line.startswith("#"):
-        return None
     if not _TEXT.fullmatch(line):
         return "has a control character"
+    # Comments and blanks go as SpamAssassin removes them, so that what is checked here is what it reads.
+    line = _COMMENT.sub("", line).replace("\\#", "#").strip(" \t")
+    if not line:
+        return None
     match = _DIRECTIVE.fullmatch(line)
     if not match:
         return f"must begin with one of {', '.join(DIRECTIVES)} and a rule name"
@@ -49,8 +55,14 @@ def _reason(line: str) -> str | None:
         return f"{name!r} is not a rule name (letters, digits and _, not beginning with a digit)"
     if not rest:
         return f"{directive} {name} has nothing after the name"
-    if directive in _TESTS and _EVAL.search(rest):
+    if directive in _TESTS and _EVAL.match(rest):
         return "eval: runs code and is not allowed"
-    if _CODE.search(rest):
+    if directive == "meta" and not _META.fullmatch(rest):
+        return "meta must be made of rule names, numbers and ! && || ( ) < > = + - * / ? :"
+    if directive == "score" and not (
+        len(scores := rest.split()) in (1, 4) and all(_SCORE.fullmatch(score) for score in scores)
+    ):
+        return "score must have one number, or four for the four sets of scores, such as 2.5 or (-1)"
+    if directive in _TESTS and _CODE.search(rest):
         return "code in a pattern is not allowed"
     return None

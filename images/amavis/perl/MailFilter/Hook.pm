@@ -1,0 +1,53 @@
+package MailFilter::Hook;
+use strict;
+use warnings;
+use MailFilter::PolicyFile ();
+use MailFilter::Releases ();
+use MailFilter::Reports ();
+use Socket qw(IPPROTO_TCP TCP_NODELAY);
+
+# Where amavis calls into this package: its own hooks (Amavis::Custom, Net::Server's), and two functions that it has no hook for.
+
+sub install {
+  no warnings qw(once redefine);
+  *Amavis::Custom::new = \&before_mail;
+  *Amavis::Custom::mail_done = \&after_mail;
+  before('Amavis::run_n_children_hook', \&MailFilter::PolicyFile::refresh);   # new children share the newest policy's memory
+  before('Amavis::post_bind_hook', \&send_replies_at_once);
+  MailFilter::Releases::install();
+  return;
+}
+
+sub before {
+  my ($name, $code) = @_;
+  no strict 'refs';
+  no warnings 'redefine';
+  my $original = \&{$name};
+  *{$name} = sub { $code->(@_); $original->(@_) };
+  return;
+}
+
+sub before_mail {
+  my ($class, $connection, $mail) = @_;
+  MailFilter::PolicyFile::refresh();
+  Amavis::load_policy_bank(MailFilter::PolicyFile::bank(), $mail);
+  return bless {}, $class;
+}
+
+sub after_mail {
+  my ($self, $connection, $mail) = @_;
+  MailFilter::Reports::send_report($mail);
+  return;
+}
+
+# Postfix pipelines its commands and amavis answers each by itself: with Nagle's algorithm the second answer waits 40 ms for
+# the acknowledgement of the first. Accepted connections inherit the option.
+sub send_replies_at_once {
+  my ($server) = @_;
+  for my $socket (@{ $server->{server}{sock} || [] }) {
+    setsockopt($socket, IPPROTO_TCP, TCP_NODELAY, 1) if $socket->sockdomain != Socket::AF_UNIX;
+  }
+  return;
+}
+
+1;

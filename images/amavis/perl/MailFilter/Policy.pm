@@ -1,0 +1,111 @@
+package MailFilter::Policy;
+use strict;
+use warnings;
+use Amavis::Lookup::RE ();
+use Cpanel::JSON::XS ();
+use Digest::SHA qw(sha256_hex);
+use MailFilter::Schema qw(text number integer boolean one_of optional list mapping object);
+
+# policy.json as amavis' lookup tables. Pure: no file is touched here.
+
+my $lookup_key = text(qr/[\x20-\x7e]{0,320}/);
+my $address = text(qr/[\x21-\x7e]{1,320}/);
+my $line = text(qr/[^\x00-\x1f\x7f]{0,512}/);
+my $level = object({ default => number(), by => mapping($lookup_key, number()) });
+
+my $check = object({
+  version => one_of(1),
+  localDomains => list($lookup_key),
+  levels => object({ tag => $level, tag2 => $level, kill => $level, cutoff => $level }),
+  spamEnabled => boolean(),
+  spamBodySizeLimit => optional(integer()),
+  subjectTag => optional($line),
+  spamRules => optional(text(qr/[^\x00-\x08\x0b-\x1f\x7f]{0,1000000}/)),
+  destiny => object({ map { $_ => one_of(qw(Pass Discard)) } qw(virus spam banned badHeader) }),
+  banned => object({
+    enabled => boolean(),
+    names => list($line),
+    types => list(text(qr/[A-Za-z0-9._-]{1,32}/)),
+    mimeTypes => list(text(qr{[A-Za-z0-9!#\$&^_.+-]{1,127}/[A-Za-z0-9!#\$&^_.+-]{1,127}})),
+    allowInside => list(text(qr/[A-Za-z0-9._-]{1,32}/)),
+  }),
+  allow => list($lookup_key),
+  deny => list($lookup_key),
+  notifications => object({
+    virusAdmin => optional($address),
+    spamAdmin => optional($address),
+    bannedAdmin => optional($address),
+    mailFrom => optional($address),
+    headerFrom => optional($line),
+  }),
+});
+
+# The tables for the octets of a policy.json; dies with a reason that names no value of it.
+sub parse {
+  my ($octets) = @_;
+  my $decoded = eval { Cpanel::JSON::XS->new->utf8->decode($octets) };
+  defined $decoded or die "not a JSON document\n";
+  my $policy = $check->($decoded, 'policy');
+  return {
+    levels => { map { $_ => lookup_level($policy->{levels}{$_}) } keys %{ $policy->{levels} } },
+    localDomains => lookup_set($policy->{localDomains}),
+    allow => lookup_set($policy->{allow}),
+    deny => lookup_set($policy->{deny}),
+    bypassSpam => $policy->{spamEnabled} ? 0 : 1,
+    spamBodySizeLimit => $policy->{spamBodySizeLimit},
+    subjectTag => octets_of($policy->{subjectTag}),
+    destiny => $policy->{destiny},
+    bannedNames => $policy->{banned}{enabled} ? { '.' => [ banned_rules($policy->{banned}) ] } : undef,
+    notifications => { map { $_ => octets_of($policy->{notifications}{$_}) } keys %{ $policy->{notifications} } },
+    spam_rules($policy->{spamRules}),
+  };
+}
+
+sub octets_of {
+  my ($text) = @_;
+  utf8::encode($text) if defined $text;
+  return $text;
+}
+
+sub lookup_level {
+  my ($level) = @_;
+  my $by = $level->{by};
+  return { default => $level->{default}, by => { map { lc($_) => $by->{$_} } keys %$by } };
+}
+
+sub lookup_set {
+  my ($keys) = @_;
+  return { map { lc($_) => 1 } @$keys };
+}
+
+# The first rule that matches decides. It is asked for each part of a mail with the names, MIME types and file types (these
+# behind a dot) of the part and of all containers around it.
+sub banned_rules {
+  my ($banned) = @_;
+  my @types = map { qr/\A\.\Q$_\E\z/ } @{ $banned->{types} };
+  my @allowed = map { [ qr/\A\.\Q$_\E\z/ => 0 ] } @{ $banned->{allowInside} };
+  my @names = map { name_pattern($_) } @{ $banned->{names} };
+  my @mime_types = map { qr/\A\Q$_\E\z/i } @{ $banned->{mimeTypes} };
+  return Amavis::Lookup::RE->new(@types, @allowed, @names, @mime_types);
+}
+
+# A leading "*" stands for one character at least, so that "*.exe" does not mean the file type ".exe". The system of a
+# recipient drops dots and blanks at the end of a name.
+sub name_pattern {
+  my ($glob) = @_;
+  my $pattern = quotemeta octets_of($glob);
+  $pattern =~ s/\\\*/.*/g;
+  $pattern =~ s/\\\?/./g;
+  $pattern =~ s/\A\.\*/.+/;
+  return qr/\A$pattern [.\x20]* \z/isx;
+}
+
+# SpamAssassin sees changed rules only under another file name.
+sub spam_rules {
+  my ($rules) = @_;
+  return (spamRules => undef, spamRulesFile => undef) if !defined $rules || $rules !~ /\S/;
+  my $octets = octets_of($rules);
+  return (spamRules => $octets, spamRulesFile => '/run/amavis/rules/' . substr(sha256_hex($octets), 0, 12) . '.cf');
+}
+
+1;

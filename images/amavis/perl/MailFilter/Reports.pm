@@ -1,0 +1,30 @@
+package MailFilter::Reports;
+use strict;
+use warnings;
+use Amavis::JSON ();
+use Errno qw(EMSGSIZE);
+use Socket qw(AF_UNIX SOCK_DGRAM MSG_DONTWAIT pack_sockaddr_un);
+
+# amavis' structured report on a mail, to whoever listens. A mail never waits for that.
+
+my $LISTENER = '/run/amavis/report.sock';
+
+sub send_report {
+  my ($mail) = @_;
+  return if !-S $LISTENER;
+  my $report = Amavis::structured_report($mail);
+  return if datagram($report) || $! != EMSGSIZE;
+  delete @{$report}{qw(recipients rcpt_to message to_addr cc_addr)};
+  datagram($report);
+  return;
+}
+
+sub datagram {
+  my ($report) = @_;
+  my $octets = Amavis::JSON::encode($report);
+  utf8::encode($octets);
+  socket(my $socket, AF_UNIX, SOCK_DGRAM, 0) or return 0;
+  return send($socket, $octets, MSG_DONTWAIT, pack_sockaddr_un($LISTENER));
+}
+
+1;

@@ -1,0 +1,71 @@
+"""The agent beside amavis: policy, quarantine, releases, reports."""
+
+import asyncio
+from collections.abc import Mapping
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Gauge
+
+from mailfilter.agent import probes
+from mailfilter.agent.policy import Policy
+from mailfilter.agent.quarantine import Quarantine
+from mailfilter.agent.release import Releases
+from mailfilter.agent.reports import Reports
+from mailfilter.agent.service import Service
+from mailfilter.agent.settings import Settings
+from mailfilter.agent.web import api, monitoring
+
+READY_SECONDS = 20.0
+SCRAPE_SECONDS = 3.0
+BUSY_SECONDS = 60.0
+"""A silent amavis that judged a mail within this time is busy, not dead."""
+
+
+class AmavisAgent:
+    """The parts and what they answer together."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.registry = CollectorRegistry()
+        self._policy = Policy(settings.policy_file, settings.amavis_run)
+        self._quarantine = Quarantine(settings.quarantine)
+        self._reports = Reports(self.registry)
+        self._releases = Releases(settings.quarantine, settings.amavis_run / "amavisd.sock", self.registry)
+        self._up = Gauge("mailfilter_amavis_up", "1 when amavis serves.", registry=self.registry)
+        self.registry.register(self._policy)
+        self.registry.register(self._quarantine)
+
+    async def ready(self, seconds: float = READY_SECONDS) -> None:
+        """amavis greets, or is seen to be busy with mail. Raises ProbeError."""
+        try:
+            await probes.greeting(self._settings.amavis_port, seconds=seconds)
+        except probes.SilentError:
+            if self._reports.silence > BUSY_SECONDS:
+                raise
+
+    async def before_scrape(self) -> None:
+        """Brings `mailfilter_amavis_up` up to date."""
+        try:
+            await self.ready(SCRAPE_SECONDS)
+        except probes.ProbeError:
+            self._up.set(0)
+        else:
+            self._up.set(1)
+
+    async def status(self) -> Mapping[str, object]:
+        """`GET /v1/status`."""
+        usage = await asyncio.to_thread(self._quarantine.usage)
+        return {"amavis": {"policy": self._policy.state().status(), "quarantine": usage.status()}}
+
+    def service(self) -> Service:
+        """Everything to run."""
+        settings = self._settings
+        return Service(
+            sites={
+                settings.metrics_port: monitoring(self.ready, self.registry, self.before_scrape),
+                settings.api_port: api(
+                    settings.token_file, self.status, [web.post("/v1/releases", self._releases.handle)]
+                ),
+            },
+            background=[self._policy.watch(), self._reports.listen(settings.amavis_run / "report.sock")],
+        )

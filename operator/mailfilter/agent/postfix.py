@@ -1,0 +1,45 @@
+"""The agent beside Postfix: tables and queue."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry
+
+from mailfilter.agent import probes, queue
+from mailfilter.agent.service import Service
+from mailfilter.agent.settings import Settings
+from mailfilter.agent.tables import Tables
+from mailfilter.agent.web import api, monitoring
+
+
+class PostfixAgent:
+    """The parts and what they answer together."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._tables = Tables(settings.table_sources, settings.tables)
+        self.registry = CollectorRegistry()
+        self.registry.register(self._tables)
+        self.registry.register(queue.QueueMetrics(settings.spool))
+
+    async def ready(self) -> None:
+        """Postfix talks on both of its ports. Raises ProbeError."""
+        await probes.smtp(self._settings.smtp_port, proxy=self._settings.upstream_proxy)
+        await probes.smtp(self._settings.reinjection_port)
+
+    async def status(self) -> Mapping[str, object]:
+        """`GET /v1/status`."""
+        tables = await asyncio.to_thread(self._tables.state)
+        mails = await asyncio.to_thread(queue.look, self._settings.spool, time.time())
+        return {"postfix": {"tables": tables.status(), "queue": mails.status()}}
+
+    def service(self) -> Service:
+        """Everything to run."""
+        settings = self._settings
+        return Service(
+            sites={
+                settings.metrics_port: monitoring(self.ready, self.registry),
+                settings.api_port: api(settings.token_file, self.status),
+            }
+        )

@@ -1,0 +1,91 @@
+"""What amavis wrote down about a release, so that a mail is given back once, whatever breaks off in between.
+
+amavis holds a lock on `<key>.<mail_id>` while it hands a mail to Postfix and leaves the outcome in its place. Under the
+same key it sends the mail only to those who miss it; the replies of the others stay in the record.
+"""
+
+import fcntl
+import os
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ValidationError
+
+from mailfilter.agent.heldmail import plain
+
+_QUEUED = re.compile(r"250 2\.\d{1,3}\.\d{1,3} .*\bqueued as ([0-9A-Za-z]+)\b", re.DOTALL)
+
+
+class State(Enum):
+    """Whether amavis may be asked for those who miss the mail."""
+
+    FREE = "nothing is under way"
+    RUNNING = "amavis is at it"
+    INTERRUPTED = "amavis died in the middle; whether Postfix has the mail is unknown"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One release of one mail."""
+
+    state: State
+    replies: dict[str, str] = field(default_factory=dict)
+    """The last known reply by address in plain form."""
+
+    @property
+    def released(self) -> dict[str, str]:
+        """Replies of those who have the mail."""
+        return {address: reply for address, reply in self.replies.items() if queue_id(reply)}
+
+
+class _Stored(BaseModel):
+    state: Literal["started", "done"]
+    replies: list[str] = []
+    recipients: list[str] = []
+
+
+def queue_id(reply: str) -> str | None:
+    """Postfix' queue id of a mail that was taken over; None for any other reply, `250 2.5.0 … nothing to do` too."""
+    match = _QUEUED.match(reply)
+    return match[1] if match else None
+
+
+def read(path: Path) -> Record:
+    """Reads a record. Raises OSError."""
+    while True:
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            return Record(State.FREE)
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                locked = False
+            except BlockingIOError:
+                locked = True
+            # The outcome may have taken the place of the opened file, which then says "started" for ever.
+            if _in_place(path, file.fileno()):
+                found = _parsed(file.read())
+                return Record(State.RUNNING, found.replies) if locked else found
+
+
+def _in_place(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _parsed(content: bytes) -> Record:
+    if not content:
+        # Created, but not even marked as started.
+        return Record(State.FREE)
+    try:
+        stored = _Stored.model_validate_json(content)
+    except ValidationError:
+        return Record(State.INTERRUPTED)
+    replies = dict(zip(map(plain, stored.recipients), stored.replies, strict=False))
+    return Record(State.INTERRUPTED if stored.state == "started" else State.FREE, replies)

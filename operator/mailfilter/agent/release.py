@@ -1,0 +1,226 @@
+"""Gives held mail back: checks the request against the quarantine file, has amavis send it, judges the replies."""
+
+import asyncio
+import errno
+import logging
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter
+from pydantic import Field, TypeAdapter, ValidationError
+
+from mailfilter.agent import heldmail, pdp, records
+from mailfilter.agent.heldmail import HeldMail, plain
+from mailfilter.agent.records import State
+from mailfilter.api.fields import EmailAddress, Model, QuarantineId
+
+# Longer than a hand-over to Postfix takes. amavis goes on after it, and its record tells the next try what came of it.
+ANSWER_SECONDS = 60.0
+INTERRUPTED_REPLY = "450 4.5.0 release interrupted"
+UNKNOWN_OUTCOME = (
+    "amavis died while it handed the mail to Postfix; whether Postfix took it is unknown. "
+    "The mail is still held: a new QuarantineRelease sends it (again)."
+)
+
+log = logging.getLogger(__name__)
+_quarantine_id: TypeAdapter[str] = TypeAdapter(QuarantineId)
+
+
+class Result(StrEnum):
+    """What became of a request."""
+
+    RELEASED = "Released"
+    RETRY = "Retry"
+    FAILED = "Failed"
+
+
+class Reason(StrEnum):
+    """Why a request failed for good without a refusal of the next hop."""
+
+    NOT_FOUND = "NotFound"
+    INVALID_ID = "InvalidId"
+    ID_MISMATCH = "IdMismatch"
+    VIRUS_NOT_ALLOWED = "VirusNotAllowed"
+    NOTHING_TO_DO = "NothingToDo"
+    INTERRUPTED = "Interrupted"
+
+
+class ReleaseRequest(Model):
+    """Body of `POST /v1/releases`."""
+
+    key: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+    """Names this release: the same key never gives a recipient the mail twice."""
+    message: str
+    """Quarantine id."""
+    recipients: tuple[EmailAddress, ...] = ()
+    """Who gets the mail; by default those who are owed it."""
+    allow_virus: bool = False
+    """Infected mail may be released."""
+
+
+class RecipientAnswer(Model):
+    """What became of the mail for one recipient."""
+
+    address: str
+    released: bool
+    reply: str
+    queue_id: str | None = None
+
+
+class ReleaseAnswer(Model):
+    """Body of the answer."""
+
+    message: str
+    result: Result
+    reason: Reason | None = None
+    reply: str
+    """The reply that decided, or a sentence when none did."""
+    recipients: tuple[RecipientAnswer, ...] = ()
+
+
+class RefusalError(Exception):
+    """The request ends before a mail is sent."""
+
+    def __init__(self, reason: Reason, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class Releases:
+    """Releases from one quarantine directory through amavis' socket."""
+
+    def __init__(self, quarantine: Path, socket: Path, registry: CollectorRegistry) -> None:
+        self._quarantine = quarantine
+        self._socket = socket
+        self._results = Counter("mailfilter_releases", "Answers to release requests.", ["result"], registry=registry)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """`POST /v1/releases`."""
+        try:
+            wanted = ReleaseRequest.model_validate_json(await request.read(), strict=True)
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            return web.json_response({"error": f"{where}: {problem['msg']}"}, status=web.HTTPBadRequest.status_code)
+        answer = await self.release(wanted)
+        return web.json_response(text=answer.model_dump_json(by_alias=True))
+
+    async def release(self, request: ReleaseRequest) -> ReleaseAnswer:
+        """Carries out one request; never raises for what is wrong with the mail, the next hop or amavis."""
+        try:
+            answer = await self._release(request)
+        except RefusalError as refusal:
+            answer = ReleaseAnswer(
+                message=request.message, result=Result.FAILED, reason=refusal.reason, reply=str(refusal)
+            )
+        except OSError as trouble:
+            answer = ReleaseAnswer(message=request.message, result=Result.RETRY, reply=f"451 4.5.0 {trouble}")
+        self._results.labels(answer.result).inc()
+        log.info("release %s: %s", request.key, answer.model_dump_json(by_alias=True))
+        return answer
+
+    async def _release(self, request: ReleaseRequest) -> ReleaseAnswer:
+        mail_id = _mail_id(request.message)
+        record = self._quarantine / ".releases" / f"{request.key}.{mail_id}"
+        past = await asyncio.to_thread(records.read, record)
+        try:
+            mail = await asyncio.to_thread(_held, self._quarantine / request.message)
+        except RefusalError:
+            # Who was released stays released, even when the file is gone.
+            known = request.recipients or (tuple(past.replies) if past.state is State.FREE else ())
+            if known and past.released.keys() >= {plain(address) for address in known}:
+                return judge(request.message, known, past.released)
+            raise
+        wanted = tuple({plain(address): address for address in request.recipients or mail.held_for}.values())
+        log.info(
+            "release %s: %s of %r, score %s, for %s", request.key, request.message, mail.sender, mail.score, wanted
+        )
+        missing = [address for address in wanted if plain(address) not in past.released]
+        replies = past.released
+        if missing or not wanted:
+            _check(request, mail_id, mail, wanted)
+            answered = await self._send(past.state, request, mail_id, missing)
+            replies = replies | by_recipient(missing, answered)
+        return judge(request.message, wanted, replies)
+
+    async def _send(self, state: State, request: ReleaseRequest, mail_id: str, recipients: list[str]) -> list[str]:
+        if state is State.RUNNING:
+            return ["450 4.5.0 release in progress"]
+        if state is State.INTERRUPTED:
+            return [UNKNOWN_OUTCOME]
+        try:
+            replies = await pdp.release(
+                self._socket,
+                key=request.key,
+                mail_id=mail_id,
+                mail_file=request.message,
+                recipients=recipients,
+                seconds=ANSWER_SECONDS,
+            )
+        except pdp.PdpError as error:
+            return [f"451 4.5.0 amavis: {error}"]
+        return [UNKNOWN_OUTCOME if reply.startswith(INTERRUPTED_REPLY) else reply for reply in replies]
+
+
+def _mail_id(message: str) -> str:
+    try:
+        return _quarantine_id.validate_python(message).rpartition("/")[2].removesuffix(".gz")
+    except ValidationError as error:
+        raise RefusalError(Reason.INVALID_ID, error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+
+
+def _held(path: Path) -> HeldMail:
+    try:
+        return heldmail.read(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RefusalError(Reason.NOT_FOUND, "no such held mail") from error
+    except heldmail.HeldMailError as error:
+        raise RefusalError(Reason.NOT_FOUND, f"no held mail: {error}") from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise RefusalError(Reason.NOT_FOUND, "no held mail: a symbolic link") from error
+        raise
+
+
+def _check(request: ReleaseRequest, mail_id: str, mail: HeldMail, wanted: Iterable[str]) -> None:
+    if mail.mail_id != mail_id:
+        raise RefusalError(Reason.ID_MISMATCH, f"the file's X-Quarantine-ID is {mail.mail_id!r}")
+    if not request.allow_virus and (mail.infected or request.message.startswith("virus/")):
+        raise RefusalError(Reason.VIRUS_NOT_ALLOWED, "; ".join(mail.alerts) or "held because of a virus")
+    if not wanted:
+        raise RefusalError(Reason.NOTHING_TO_DO, "the file names no recipient who is owed the mail")
+
+
+def by_recipient(recipients: list[str], replies: list[str]) -> dict[str, str]:
+    """Replies by address in plain form. A single failure is everybody's; nobody is released by another's reply."""
+    failure = replies[0] if replies and not records.queue_id(replies[0]) else "450 4.5.0 amavis gave no reply"
+    padded = [*replies, *[failure] * len(recipients)]
+    return {plain(address): reply for address, reply in zip(recipients, padded, strict=False)}
+
+
+def judge(message: str, recipients: Iterable[str], replies: dict[str, str]) -> ReleaseAnswer:
+    """The answer for `recipients` whose `replies` are known: Released only if each was, Retry if any may still be."""
+    outcomes = tuple(
+        RecipientAnswer(
+            address=address,
+            released=records.queue_id(replies[plain(address)]) is not None,
+            reply=replies[plain(address)],
+            queue_id=records.queue_id(replies[plain(address)]),
+        )
+        for address in recipients
+    )
+    open_replies = [outcome.reply for outcome in outcomes if not outcome.released]
+    temporary = next((reply for reply in open_replies if reply.startswith("4")), None)
+    result, reason, reply = Result.RELEASED, None, outcomes[0].reply
+    if temporary is not None:
+        result, reply = Result.RETRY, temporary
+    elif open_replies:
+        result, reply = Result.FAILED, open_replies[0]
+        if reply == UNKNOWN_OUTCOME:
+            reason = Reason.INTERRUPTED
+        elif reply.startswith("2"):
+            reason = Reason.NOTHING_TO_DO
+    return ReleaseAnswer(message=message, result=result, reason=reason, reply=reply, recipients=outcomes)

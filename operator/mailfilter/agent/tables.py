@@ -1,0 +1,71 @@
+"""Which lookup tables Postfix works with."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+PARAMETERS = "main.cf"
+"""The one file beside the tables that is not a table."""
+
+
+@dataclass(frozen=True)
+class TablesState:
+    """Tables by the hash of all their sources; None while there are none."""
+
+    mounted: str | None
+    in_force: str | None
+    error: str | None
+    """Why the last compilation failed."""
+
+    @property
+    def stale(self) -> bool:
+        """Postfix does not work with what is mounted."""
+        return self.mounted != self.in_force
+
+    def status(self) -> dict[str, object]:
+        """The form of `GET /v1/status`."""
+        return {"mounted": self.mounted, "inForce": self.in_force, "error": self.error}
+
+
+class Tables(Collector):
+    """Sources (the mounted ConfigMap) and compiled tables of the pod."""
+
+    def __init__(self, sources: Path, compiled: Path) -> None:
+        self._sources = sources
+        self._compiled = compiled
+
+    def state(self) -> TablesState:
+        """Reads and hashes all of it. Raises OSError."""
+        return TablesState(
+            mounted=_mounted(self._sources),
+            in_force=_text(self._compiled / "in-force"),
+            error=_text(self._compiled / "error"),
+        )
+
+    def collect(self) -> Iterable[Metric]:
+        """The metric of the tables."""
+        stale = self.state().stale
+        yield GaugeMetricFamily("mailfilter_tables_stale", "1 when the mounted tables are not in force.", float(stale))
+
+
+def _mounted(directory: Path) -> str | None:
+    # The kubelet swaps the link ..data: all files of one generation lie behind what it points to now.
+    generation = (directory / "..data").resolve() if (directory / "..data").exists() else directory
+    if not generation.is_dir():
+        return None
+    found = hashlib.sha256()
+    for path in sorted(path for path in generation.iterdir() if path.is_file() and path.name != PARAMETERS):
+        found.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace").strip() or None
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,81 @@
+"""Fixtures of the tests that need a cluster; all but `namespace` and `post` live as long as the run."""
+
+import re
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from support import ROOT, install, testbed
+from support.cluster import Cluster
+from support.gateway import diagnosis
+from support.mail import Post
+
+_CLUSTER = pytest.StashKey[Cluster]()
+_NAMESPACE = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--keep-namespaces", action="store_true", help="leave the tests' namespaces in the cluster")
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """The kind cluster mailfilter-test, kept from run to run."""
+    testbed.enter()
+    cluster = Cluster("mailfilter-test")
+    cluster.up()
+    request.config.stash[_CLUSTER] = cluster
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def images(cluster: Cluster) -> install.Images:
+    """The project's images, built and in the cluster."""
+    images = install.build_images()
+    cluster.load(*images.values())
+    return images
+
+
+@pytest.fixture(scope="session")
+def crds(cluster: Cluster) -> None:
+    """The custom resource definitions alone, for tests that need no operator."""
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    cluster.kubectl("wait", "--for=condition=Established", "-f", str(ROOT / "crds"))
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Cluster, images: install.Images) -> str:
+    """The operator, installed by the chart for all namespaces; the value is the namespace that it runs in."""
+    install.install(cluster)
+    return install.SYSTEM
+
+
+@pytest.fixture(scope="module")
+def namespace(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[str]:
+    """A fresh namespace for each module of tests."""
+    module = re.sub("[^a-z0-9]+", "-", request.node.path.stem.removeprefix("test_").lower())
+    name = f"test-{module[:40]}-{uuid.uuid4().hex[:5]}"
+    cluster.kubectl("create", "namespace", name)
+    request.config.stash[_NAMESPACE] = name
+    yield name
+    if not request.config.getoption("--keep-namespaces"):
+        cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def post(cluster: Cluster, images: install.Images, namespace: str) -> Post:
+    """The pods client, sink and signatures in the module's namespace."""
+    post = Post(cluster, namespace)
+    post.start(images["operator"])
+    return post
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    cluster = item.config.stash.get(_CLUSTER, None)
+    if report.failed and cluster and "namespace" in getattr(item, "fixturenames", ()):
+        namespace = item.config.stash.get(_NAMESPACE, "default")
+        report.sections.append(("cluster", diagnosis(cluster, namespace, install.SYSTEM)))
+    return report

@@ -1,0 +1,37 @@
+"""Images are built, not looked for: these tests judge what the sources say now."""
+
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from images.docker import Lab, docker
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("postfix", "amavis", "clamav")
+
+
+@pytest.fixture(scope="session")
+def images() -> dict[str, str]:
+    """References of the daemons' images by name."""
+    subprocess.run((ROOT / "images/build", *NAMES), check=True)
+    values = yaml.safe_load((ROOT / ".build/images.yaml").read_text())["images"]
+    return {name: f"{values[name]['repository']}:{values[name]['tag']}" for name in NAMES}
+
+
+@pytest.fixture(scope="session")
+def network() -> Iterator[str]:
+    """A network of our own, removed at the end."""
+    name = f"mailfilter-test-{secrets.token_hex(4)}"
+    docker("network", "create", name)
+    yield name
+    docker("network", "rm", name)
+
+
+@pytest.fixture
+def lab(images: dict[str, str], network: str, tmp_path: Path) -> Lab:
+    """Containers for one test."""
+    return Lab(images, network, tmp_path)

@@ -1,0 +1,300 @@
+"""A whole gateway of containers, configured as the operator does it."""
+
+import copy
+import json
+import smtplib
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from images.docker import POSTFIX_CAPABILITIES, ConfigMap, Container, Lab, eventually
+
+AMAVIS, CLAMAV, POSTFIX = "10001:10001", "10002:10002", "10003:10003"
+GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
+EICAR = r"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-" + "ANTIVIRUS-TEST-FILE!$H+H*"
+SINK_PORT = 2526
+
+POLICY: dict[str, Any] = {
+    "version": 1,
+    "localDomains": ["example.com", ".example.com", "example.org"],
+    "levels": {
+        "tag": {"default": 2.0, "by": {}},
+        "tag2": {"default": 5.0, "by": {}},
+        "kill": {"default": 5.0, "by": {}},
+        "cutoff": {"default": 10.0, "by": {}},
+    },
+    "spamEnabled": True,
+    "spamBodySizeLimit": 409600,
+    "subjectTag": "***SPAM*** ",
+    "spamRules": None,
+    "destiny": {"virus": "Discard", "spam": "Discard", "banned": "Discard", "badHeader": "Pass"},
+    "banned": {
+        "enabled": True,
+        "names": ["*.exe", "*.scr"],
+        "types": ["exe-ms", "dll"],
+        "mimeTypes": ["application/x-msdownload"],
+        "allowInside": ["rpm", "cpio", "tar"],
+    },
+    "allow": [],
+    "deny": [],
+    "notifications": {
+        "virusAdmin": None,
+        "spamAdmin": None,
+        "bannedAdmin": None,
+        "mailFrom": "postmaster@example.com",
+        "headerFrom": "Content-filter <postmaster@example.com>",
+    },
+}
+PARAMETERS = {
+    "myhostname": "mx.filter.example",
+    "message_size_limit": "10485760",
+    "content_filter": "amavis:[filter]:10024",
+    "amavis_destination_concurrency_limit": "3",
+    "mailfilter_upstream_proxy": "",
+}
+TABLES = {
+    "relay_domains": "example.com\tOK\n.example.com\tOK\nexample.org\tOK\n",
+    "transport": "".join(f"{domain}\tnexthop:[sink]:{SINK_PORT}\n" for domain in ("example.com", ".example.com")),
+    "virtual_alias": "",
+    "reinjection_recipients": "admin@isp.example\tOK\n",
+}
+CLAMD_CONF = """\
+Foreground yes
+TCPSocket 3310
+TCPAddr 0.0.0.0
+DatabaseDirectory /var/lib/clamav
+TemporaryDirectory /tmp
+AlertExceedsMax yes
+"""
+
+
+def policy(**changes: Any) -> dict[str, Any]:
+    """The policy with whole top-level keys replaced."""
+    return copy.deepcopy(POLICY) | changes
+
+
+def main_cf(**changes: str) -> str:
+    """The operator's part of main.cf."""
+    return "".join(f"{name} = {value}\n" for name, value in (PARAMETERS | changes).items())
+
+
+def mail(subject: str, body: str, *, sender: str = "alice@client.example", to: str = "bob@example.com") -> EmailMessage:
+    """A small mail."""
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = sender, to, subject
+    message["Date"], message["Message-ID"] = (
+        "Wed, 25 Nov 2026 00:00:00 +0000",
+        f"<{subject.replace(' ', '.')}@client.example>",
+    )
+    message.set_content(body)
+    return message
+
+
+@contextmanager
+def started_amavis(
+    lab: Lab, policy_map: ConfigMap, quarantine: Path, run: Path, log_level: int = 0, **env: str
+) -> Iterator[Container]:
+    """An amavis container, not waited for; volume directories of its own besides those given."""
+    volumes = {
+        "/etc/mailfilter/policy": policy_map.directory,
+        "/run/amavis": run,
+        "/var/lib/amavis": lab.volume(),
+        "/var/lib/amavis/tmp": lab.volume(),
+        "/var/lib/amavis/quarantine": quarantine,
+    }
+    settings = {
+        "AMAVIS_HOSTNAME": "filter.example.net",
+        "AMAVIS_MAX_SERVERS": "2",
+        "AMAVIS_CLAMD": "clamd:3310",
+        "AMAVIS_RELEASE_TO": "reinjection:10025",
+        "AMAVIS_LOG_LEVEL": str(log_level),
+        "AMAVIS_LOCAL_TESTS_ONLY": "1",
+        "AMAVIS_CHILD_TIMEOUT": "60",
+    }
+    with lab.container("amavis", alias="filter", user=AMAVIS, env=settings | env, volumes=volumes) as amavis:
+        yield amavis
+
+
+def amavis_ready(amavis: Container) -> None:
+    """Waits until it greets."""
+    eventually(lambda: greeting(amavis, 10024), f"amavis greets\n{amavis.log[-2000:]}")
+
+
+def greeting(container: Container, port: int) -> bytes | None:
+    """What a daemon says to a client that just connects."""
+    assert container.exit_code is None, container.log
+    try:
+        with socket.create_connection((container.address, port), timeout=5) as connection:
+            return connection.recv(100)
+    except OSError:
+        return None
+
+
+@contextmanager
+def started_tables(lab: Lab, config: ConfigMap, compiled: Path) -> Iterator[Container]:
+    """The container that compiles the lookup tables."""
+    volumes = {"/etc/mailfilter/postfix": config.directory, "/var/lib/mailfilter/tables": compiled}
+    with lab.container("postfix", user=POSTFIX, entrypoint="mailfilter-tables", volumes=volumes) as tables:
+        yield tables
+
+
+@contextmanager
+def started_postfix(lab: Lab, config: ConfigMap, compiled: Path, queue: Path) -> Iterator[Container]:
+    """A Postfix container, waited for."""
+    volumes = {
+        "/etc/mailfilter/postfix": config.directory,
+        "/var/lib/mailfilter/tables": compiled,
+        "/etc/postfix": lab.volume(),
+        "/var/spool/postfix": queue,
+        "/var/spool/postfix/pid": lab.volume(),
+        "/var/lib/postfix": lab.volume(),
+    }
+    with lab.container(
+        "postfix", alias="reinjection", capabilities=POSTFIX_CAPABILITIES, volumes=volumes, tmpfs=("/run",)
+    ) as postfix:
+        postfix.wait_for_log("daemon started")
+        yield postfix
+
+
+@contextmanager
+def started_clamd(lab: Lab) -> Iterator[Container]:
+    """clamd that knows EICAR, waited for."""
+    signatures = lab.volume()
+    (signatures / "custom.ndb").write_text(f"Custom.EICAR.ndb:0:*:{EICAR.encode().hex()}\n")
+    config = lab.config_map({"clamd.conf": CLAMD_CONF})
+    volumes = {"/etc/mailfilter/clamav": config.directory, "/var/lib/clamav": signatures}
+    with lab.container("clamav", alias="clamd", user=CLAMAV, volumes=volumes) as clamd:
+        clamd_ready(clamd)
+        yield clamd
+
+
+def clamd_ready(clamd: Container) -> None:
+    """Waits until the probe that Kubernetes uses says so."""
+    eventually(lambda: not clamd.run("mailfilter-clamd-ping", check=False).returncode, "clamd answers")
+
+
+@contextmanager
+def started_sink(lab: Lab) -> Iterator[Container]:
+    """The next hop: keeps each mail in a file."""
+    arguments = ("-d", "/tmp/mail.", f"0.0.0.0:{SINK_PORT}", "100")
+    with lab.container("postfix", *arguments, alias="sink", user=POSTFIX, entrypoint="smtp-sink") as sink:
+        eventually(lambda: greeting(sink, SINK_PORT), "the sink greets")
+        yield sink
+
+
+@dataclass
+class Gateway:
+    """The running chain Postfix → amavis → clamd → Postfix → sink."""
+
+    lab: Lab
+    policy: ConfigMap
+    config: ConfigMap
+    clamd: Container
+    amavis: Container
+    tables: Container
+    postfix: Container
+    sink: Container
+    sent: int = field(default=0)
+
+    def send(self, message: EmailMessage, *recipients: str, sender: str | None = None) -> None:
+        """Hands a mail in at the front door."""
+        with smtplib.SMTP(self.postfix.address, 2525, timeout=30) as client:
+            client.send_message(message, sender or str(message["From"]), recipients or [str(message["To"])])
+
+    def set_policy(self, wanted: dict[str, Any]) -> None:
+        """As the operator does."""
+        self.policy.write({"policy.json": json.dumps(wanted)})
+
+    def delivered(self, subject: str) -> list[str]:
+        """All mails at the next hop whose subject begins so; the sink adds X-Mail-Args and X-Rcpt-Args."""
+        files = [f"/tmp/{name}" for name in self.sink.list("/tmp") if name.startswith("mail.")]
+        texts = [(self.sink.read(file) or b"").decode(errors="replace").replace("\r\n", "\n") for file in files]
+        return [text for text in texts if f"\nSubject: {subject}" in text]
+
+    def held(self) -> list[str]:
+        """Quarantine ids."""
+        return [name for name in self.amavis.list("/var/lib/amavis/quarantine") if not name.startswith(".releases")]
+
+    def reports(self) -> list[dict[str, Any]]:
+        """amavis' reports, oldest first, from its log."""
+        lines = [line.partition("{") for line in self.amavis.log.splitlines()]
+        return [json.loads(brace + rest) for before, brace, rest in lines if before.startswith("<5>(") and rest]
+
+    def report(self, subject: str) -> dict[str, Any]:
+        """The report on a mail, waited for."""
+        found = eventually(lambda: [r for r in self.reports() if r.get("subject") == subject], f"a report on {subject}")
+        return found[-1]
+
+    def queue(self) -> list[dict[str, Any]]:
+        """What is in Postfix' queue."""
+        lines = self.postfix.run("postqueue", "-j").stdout.decode().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def flush(self) -> None:
+        """Makes Postfix try all mail again, at once."""
+        self.postfix.run("postqueue", "-f")
+
+    def idle(self) -> None:
+        """Waits until the queue is empty."""
+
+        def empty() -> bool:
+            waiting = self.queue()
+            if any(mail["queue_name"] == "deferred" for mail in waiting):
+                self.flush()
+            return not waiting
+
+        try:
+            eventually(empty, "the queue is empty", 60)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.queue()}\n{self.postfix.log[-3000:]}") from None
+
+    def release(self, quarantine_id: str, *recipients: str, key: str | None = None) -> list[str]:
+        """Asks amavis for held mail as the agent does; the replies."""
+        request = {
+            "request": "release",
+            "mail_id": quarantine_id.rpartition("/")[2].removesuffix(".gz"),
+            "mail_file": quarantine_id,
+            "quar_type": "Z" if quarantine_id.endswith(".gz") else "F",
+        }
+        lines = [f"{name}={quote(value, safe='/')}" for name, value in request.items()]
+        lines += [f"recipient={quote(recipient)}" for recipient in recipients]
+        lines += [f"policy_bank=RELEASE-{key}"] if key else []
+        return am_pdp(self.amavis, lines)
+
+
+# The socket is on a volume, but a unix socket cannot be reached by another user than its own: ask from inside.
+_CLIENT = """
+use IO::Socket::UNIX;
+my $socket = IO::Socket::UNIX->new(Peer => '/run/amavis/amavisd.sock') or die "connect: $!";
+local $/ = undef; my $request = <STDIN>;
+print {$socket} $request; $socket->flush; $socket->shutdown(1);
+print scalar <$socket>;
+"""
+
+
+def am_pdp(amavis: Container, lines: list[str]) -> list[str]:
+    """One request to amavis' own protocol; the values of its answer."""
+    wire = "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
+    answer = amavis.run("perl", "-e", _CLIENT, stdin=wire).stdout.decode()
+    return [unquote(line.partition("=")[2]) for line in answer.split("\r\n") if line]
+
+
+@contextmanager
+def started_gateway(lab: Lab) -> Iterator[Gateway]:
+    """The whole chain, ready."""
+    policy_map = lab.config_map({"policy.json": json.dumps(POLICY)})
+    config = lab.config_map({"main.cf": main_cf(), **TABLES})
+    compiled = lab.volume()
+    with ExitStack() as stack:
+        clamd = stack.enter_context(started_clamd(lab))
+        sink = stack.enter_context(started_sink(lab))
+        amavis = stack.enter_context(started_amavis(lab, policy_map, lab.volume(), lab.volume()))
+        tables = stack.enter_context(started_tables(lab, config, compiled))
+        postfix = stack.enter_context(started_postfix(lab, config, compiled, lab.volume()))
+        amavis_ready(amavis)
+        yield Gateway(lab, policy_map, config, clamd, amavis, tables, postfix, sink)

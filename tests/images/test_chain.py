@@ -1,0 +1,339 @@
+"""One gateway of real containers: what becomes of each kind of mail, and of a release."""
+
+import json
+import smtplib
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from images.docker import Lab, eventually
+from images.gateway import EICAR, GTUBE, TABLES, Gateway, clamd_ready, mail, main_cf, policy, started_gateway
+
+
+@pytest.fixture(scope="module")
+def chain(images: dict[str, str], network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with started_gateway(Lab(images, network, tmp_path_factory.mktemp("chain"))) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def gateway(chain: Gateway) -> Iterator[Gateway]:
+    """The gateway with the policy and tables that it started with, its queue empty."""
+    chain.set_policy(policy())
+    yield chain
+    chain.idle()
+
+
+def exe(subject: str, name: str = "tool.exe") -> object:
+    message = mail(subject, "see attachment")
+    message.add_attachment(b"MZ\x90\x00not really", maintype="application", subtype="octet-stream", filename=name)
+    return message
+
+
+def held_after(gateway: Gateway, subject: str) -> str:
+    """The quarantine id of the mail with that subject."""
+    return str(gateway.report(subject)["quarantine"])
+
+
+def test_clean_mail_is_delivered_once(gateway: Gateway) -> None:
+    gateway.send(mail("clean", "How are you?"))
+    gateway.idle()
+    (delivered,) = gateway.delivered("clean")
+    assert "X-Rcpt-Args: <bob@example.com>" in delivered
+    assert "X-Mail-Args: <alice@client.example>" in delivered
+    assert "X-Virus-Scanned" in delivered
+    assert "X-Spam-" not in delivered
+    report = gateway.report("clean")
+    assert report["content_type"] == "Clean"
+    assert report["policy_banks"][0].startswith("P-")
+    assert {"SpamCheck", "VirusCheck", "Total"} <= report["elapsed"].keys()
+
+
+def test_mail_to_a_subdomain_is_local(gateway: Gateway) -> None:
+    gateway.set_policy(policy(spamRules="body MODERATE /moderate/\nscore MODERATE 3.5\n"))
+    gateway.send(mail("subdomain", "moderate", to="bob@deep.sub.example.com"))
+    gateway.idle()
+    (delivered,) = gateway.delivered("subdomain")
+    assert "X-Spam-Status: No, score=3.5" in delivered
+
+
+def test_b50_spam_levels_decide(gateway: Gateway) -> None:
+    rules = "".join(f"body S{n} /points{n}\\b/\nscore S{n} {n / 10}\n" for n in (15, 35, 70, 120))
+    gateway.set_policy(policy(spamRules=rules))
+    for points in (15, 35, 70, 120):
+        gateway.send(mail(f"level {points}", f"points{points}"))
+    gateway.idle()
+    assert "X-Spam" not in gateway.delivered("level 15")[0]
+    tagged = gateway.delivered("level 35")[0]
+    assert "X-Spam-Status: No, score=3.5" in tagged
+    assert "X-Spam-Flag: YES" not in tagged
+    assert not gateway.delivered("level 70")
+    assert held_after(gateway, "level 70").startswith("spam/")
+    assert not gateway.delivered("level 120")
+    assert "quarantine" not in gateway.report("level 120")
+
+
+def test_spam_between_tag2_and_kill_is_marked(gateway: Gateway) -> None:
+    levels = policy()["levels"] | {"kill": {"default": 9.0, "by": {}}}
+    gateway.set_policy(policy(levels=levels, spamRules="body SEVEN /seven/\nscore SEVEN 7\n"))
+    gateway.send(mail("marked", "seven"))
+    gateway.idle()
+    (delivered,) = gateway.delivered("***SPAM*** marked")
+    assert "X-Spam-Flag: YES" in delivered
+
+
+def test_b11_spam_is_held_on_a_fresh_volume(gateway: Gateway) -> None:
+    levels = policy()["levels"] | {"cutoff": {"default": 2000.0, "by": {}}}
+    gateway.set_policy(policy(levels=levels))
+    gateway.send(mail("gtube held", GTUBE))
+    gateway.idle()
+    identity = held_after(gateway, "gtube held")
+    directory, letter, name = identity.split("/")
+    assert (directory, letter) == ("spam", name[0])
+    assert identity in gateway.held()
+    assert not gateway.delivered("gtube held")
+
+
+def test_spam_above_the_cutoff_is_not_kept(gateway: Gateway) -> None:
+    before = gateway.held()
+    gateway.send(mail("gtube gone", GTUBE))
+    gateway.idle()
+    assert gateway.report("gtube gone")["content_type"] == "Spam"
+    assert gateway.held() == before
+    assert not gateway.delivered("gtube gone")
+
+
+def test_virus_is_held_and_the_administrator_told(gateway: Gateway) -> None:
+    notices = policy()["notifications"] | {"virusAdmin": "admin@example.com"}
+    gateway.set_policy(policy(notifications=notices))
+    gateway.send(mail("eicar", EICAR))
+    gateway.idle()
+    report = gateway.report("eicar")
+    assert report["content_type"] == "Virus"
+    assert report["quarantine"].startswith("virus/")
+    assert not gateway.delivered("eicar\n")
+    (notice,) = gateway.delivered("VIRUS (Custom.EICAR.ndb.UNOFFICIAL) in mail FROM")
+    assert "X-Rcpt-Args: <admin@example.com>" in notice
+    assert "X-Mail-Args: <postmaster@example.com>" in notice
+    assert "From: Content-filter <postmaster@example.com>" in notice
+
+
+@pytest.mark.parametrize("name", ["tool.exe", "TOOL.EXE", "tool.exe. "])
+def test_banned_attachment_is_held(gateway: Gateway, name: str) -> None:
+    subject = f"attached {name!r}"
+    gateway.send(exe(subject, name))
+    gateway.idle()
+    assert held_after(gateway, subject).startswith("banned/")
+    assert not gateway.delivered(subject)
+
+
+def test_mail_that_can_be_read_in_two_ways_is_held(gateway: Gateway) -> None:
+    """b54."""
+    message = (
+        "From: alice@client.example\r\nTo: bob@example.com\r\nSubject: ambiguous\r\nMIME-Version: 1.0\r\n"
+        'Content-Type: multipart/mixed; boundary="a"; boundary="b"\r\n\r\n'
+        f"--a\r\n\r\n{EICAR[:20]}\r\n--a--\r\n--b\r\n\r\nharmless\r\n--b--\r\n"
+    )
+    with smtplib.SMTP(gateway.postfix.address, 2525) as client:
+        client.sendmail("alice@client.example", ["bob@example.com"], message)
+    gateway.idle()
+    assert held_after(gateway, "ambiguous").startswith("banned/")
+    assert not gateway.delivered("ambiguous")
+
+
+def test_b34_without_a_scanner_mail_waits_and_is_then_delivered_once(gateway: Gateway) -> None:
+    gateway.clamd.stop()
+    gateway.send(mail("waits", "clean"))
+    gateway.send(mail("waits infected", EICAR))
+    eventually(lambda: len([m for m in gateway.queue() if "ALL VIRUS SCANNERS FAILED" in str(m)]) == 2, "both deferred")
+    assert not gateway.delivered("waits")
+    gateway.clamd.start()
+    clamd_ready(gateway.clamd)
+    gateway.idle()
+    assert len(gateway.delivered("waits")) == 1
+    assert not gateway.delivered("waits infected")
+
+
+def test_policy_change_is_obeyed_by_the_next_mail(gateway: Gateway) -> None:
+    pids = gateway.amavis.run("sh", "-c", "echo /proc/[0-9]*").stdout
+    gateway.set_policy(policy(deny=["alice@client.example"]))
+    gateway.send(mail("denied", "hello"))
+    assert gateway.report("denied")["content_type"] == "Spam"
+    gateway.set_policy(policy(allow=["alice@client.example"]))
+    gateway.send(mail("allowed", GTUBE))
+    assert gateway.report("allowed")["content_type"] == "Clean"
+    gateway.set_policy(policy(banned=policy()["banned"] | {"enabled": False}))
+    gateway.send(exe("not banned"))
+    assert gateway.report("not banned")["content_type"] == "Clean"
+    banks = [r["policy_banks"][0] for r in gateway.reports()[-3:]]
+    assert len(set(banks)) == 3
+    assert pids.split()[0] in gateway.amavis.run("sh", "-c", "echo /proc/[0-9]*").stdout
+    assert "no policy" not in gateway.amavis.log
+
+
+def test_a_refused_policy_leaves_the_last_good_one_in_force(gateway: Gateway) -> None:
+    gateway.set_policy(policy(deny=["alice@client.example"]))
+    gateway.send(mail("before", "hello"))
+    judged = gateway.report("before")["policy_banks"]
+    gateway.policy.write({"policy.json": '{"version": 1'})
+    for number in range(4):
+        gateway.send(mail(f"after {number}", "hello"))
+    gateway.idle()
+    assert [gateway.report(f"after {number}")["policy_banks"] for number in range(4)] == [judged] * 4
+    refused = json.loads(gateway.amavis.read("/run/amavis/policy.refused") or b"")
+    assert refused["reason"] == "not a JSON document"
+    gateway.set_policy(policy())
+    gateway.send(mail("healed", "hello"))
+    gateway.report("healed")
+    assert gateway.amavis.read("/run/amavis/policy.refused") is None
+
+
+def test_two_verdicts_in_one_mail(gateway: Gateway) -> None:
+    levels = policy()["levels"] | {"kill": {"default": 5.0, "by": {"eager@example.com": 5000}}}
+    levels["cutoff"] = {"default": 2000.0, "by": {}}
+    gateway.set_policy(policy(levels=levels))
+    gateway.send(mail("two verdicts", GTUBE), "bob@example.com", "eager@example.com")
+    gateway.idle()
+    (delivered,) = gateway.delivered("***SPAM*** two verdicts")
+    assert "<eager@example.com>" in delivered
+    assert "<bob@example.com>" not in delivered.partition("\n\n")[0].partition("Received:")[0]
+    identity = held_after(gateway, "two verdicts")
+    (reply,) = gateway.release(identity, "bob@example.com", key="two-verdicts")
+    assert reply.startswith("250 2.0.0 ")
+    gateway.idle()
+    assert any("X-Rcpt-Args: <bob@example.com>" in m for m in gateway.delivered("two verdicts"))
+
+
+@pytest.fixture
+def held(gateway: Gateway, request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A held spam: its subject and id."""
+    subject = f"held for {request.node.name}"
+    levels = policy()["levels"] | {"cutoff": {"default": 2000.0, "by": {}}}
+    gateway.set_policy(policy(levels=levels))
+    gateway.send(mail(subject, GTUBE), "bob@example.com", "carol@example.com")
+    return subject, held_after(gateway, subject)
+
+
+def record(gateway: Gateway, key: str, identity: str) -> dict[str, object]:
+    mail_id = identity.rpartition("/")[2].removesuffix(".gz")
+    content: dict[str, object] = json.loads(
+        gateway.amavis.read(f"/var/lib/amavis/quarantine/.releases/{key}.{mail_id}") or b"{}"
+    )
+    return content
+
+
+def test_b09_release_keeps_the_sender_and_happens_once(gateway: Gateway, held: tuple[str, str]) -> None:
+    subject, identity = held
+    replies = gateway.release(identity, "bob@example.com", "carol@example.com", key="k1")
+    assert [reply[:10] for reply in replies] == ["250 2.0.0 ", "250 2.0.0 "]
+    assert "queued as" in replies[0]
+    assert record(gateway, "k1", identity) == {
+        "state": "done",
+        "recipients": ["bob@example.com", "carol@example.com"],
+        "replies": replies,
+    }
+    assert gateway.release(identity, "carol@example.com", "bob@example.com", key="k1") == replies[::-1]
+    gateway.idle()
+    (delivered,) = gateway.delivered(subject)
+    assert "X-Mail-Args: <alice@client.example>" in delivered
+    assert "Resent-From:" in delivered
+    assert "X-Quarantine-ID" not in delivered
+    assert identity in gateway.held()
+
+
+def test_b01_release_that_postfix_refuses_is_not_a_success(gateway: Gateway, held: tuple[str, str]) -> None:
+    subject, identity = held
+    (reply, other) = gateway.release(identity, "bob@elsewhere.example", "carol@example.com", key="k2")
+    assert reply.startswith("554 5.7.1 ")
+    assert other.startswith("250 2.0.0 ")
+    gateway.idle()
+    (again, same) = gateway.release(identity, "bob@elsewhere.example", "carol@example.com", key="k2")
+    assert again.startswith("554 5.7.1 ")
+    assert same == other
+    gateway.idle()
+    assert len(gateway.delivered(subject)) == 1
+
+
+def test_release_that_another_process_works_at(gateway: Gateway, held: tuple[str, str]) -> None:
+    subject, identity = held
+    path = f"/var/lib/amavis/quarantine/.releases/k3.{identity.rpartition('/')[2].removesuffix('.gz')}"
+    lock = "use Fcntl ':flock'; open my $f, '>>', $ARGV[0]; flock $f, LOCK_EX; $| = 1; sleep 5"
+    holder = threading.Thread(target=gateway.amavis.run, args=("perl", "-e", lock, path))
+    holder.start()
+    eventually(lambda: gateway.amavis.read(path) is not None, "the lock's file")
+    assert gateway.release(identity, "bob@example.com", key="k3") == ["450 4.5.0 release in progress"]
+    holder.join()
+    assert gateway.release(identity, "bob@example.com", key="k3")[0].startswith("250 2.0.0 ")
+
+
+def test_release_that_broke_off_is_not_repeated(gateway: Gateway, held: tuple[str, str]) -> None:
+    subject, identity = held
+    path = f"/var/lib/amavis/quarantine/.releases/k4.{identity.rpartition('/')[2].removesuffix('.gz')}"
+    gateway.amavis.run("sh", "-c", f'echo \'{{"state": "started"}}\' > {path}')
+    assert gateway.release(identity, "bob@example.com", key="k4") == ["450 4.5.0 release interrupted"]
+    assert not gateway.delivered(subject)
+
+
+def test_b02_release_of_nothing_is_not_a_success(gateway: Gateway, held: tuple[str, str]) -> None:
+    _, identity = held
+    assert gateway.release("spam/A/AAAAAAAAAAAA.gz", "bob@example.com", key="k5")[0].startswith(
+        "450 4.5.0 Failure: File"
+    )
+    assert gateway.release("spam/../virus/x", "bob@example.com", key="k5")[0].startswith("450 4.5.0 Failure:")
+    assert gateway.release(identity, key="k5")[0].startswith("450 4.5.0 Failure: a release with a key needs")
+    assert gateway.release(identity, "bob@example.com", key="k/../5")[0].startswith("450 4.5.0 Failure: malformed")
+
+
+def test_b03_banned_mail_is_released_as_it_came(gateway: Gateway) -> None:
+    gateway.send(exe("banned and released"))
+    identity = held_after(gateway, "banned and released")
+    assert gateway.release(identity, "bob@example.com", key="k6")[0].startswith("250 2.0.0 ")
+    gateway.idle()
+    assert 'filename="tool.exe"' in gateway.delivered("banned and released")[0]
+
+
+def test_b14_an_alias_is_expanded_once(gateway: Gateway) -> None:
+    aliases = {"virtual_alias": "junior@example.com\tjunior@example.com, team@example.com\n"}
+    gateway.config.write({"main.cf": main_cf(), **TABLES, **aliases})
+    eventually(
+        lambda: (
+            "junior"
+            in gateway.postfix.run("postmap", "-s", "cdb:/var/lib/mailfilter/tables/virtual_alias").stdout.decode()
+        ),
+        "the alias",
+    )
+    gateway.send(mail("alias", "hello", to="junior@example.com"))
+    gateway.idle()
+    recipients = [
+        line.split()[1]
+        for m in gateway.delivered("alias")
+        for line in m.splitlines()
+        if line.startswith("X-Rcpt-Args")
+    ]
+    assert sorted(recipients) == ["<junior@example.com>", "<team@example.com>"]
+
+
+def test_b60_8bit_mail_arrives_unchanged(gateway: Gateway) -> None:
+    body = (
+        "From: alice@client.example\r\nTo: bob@example.com\r\nSubject: 8bit\r\n"
+        "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+        "Grüße, привет\r\n"
+    )
+    with smtplib.SMTP(gateway.postfix.address, 2525) as client:
+        client.sendmail("alice@client.example", ["bob@example.com"], body.encode(), ["BODY=8BITMIME"])
+    gateway.idle()
+    (delivered,) = gateway.delivered("8bit")
+    assert delivered.rstrip().endswith("Content-Transfer-Encoding: 8bit\n\nGrüße, привет")
+
+
+def test_b61_an_internationalised_address_passes_every_hop_of_ours(gateway: Gateway) -> None:
+    message = mail("smtputf8", "hello", sender="пример@client.example")
+    with smtplib.SMTP(gateway.postfix.address, 2525) as client:
+        client.ehlo("client.example")
+        client.mail("пример@client.example", ["SMTPUTF8", "BODY=8BITMIME"])
+        client.rcpt("bob@example.com")
+        assert client.data(message.as_bytes())[0] == 250
+    report = gateway.report("smtputf8")
+    assert report["mail_from"] == "пример@client.example"
+    assert report["queued_as"]

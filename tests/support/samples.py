@@ -1,0 +1,130 @@
+"""MailFilters as data: the least that one may say, and one that says everything."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.policy.names import Names
+from mailfilter.stack.common import Gateway, Images
+
+Object = dict[str, Any]
+GOLDEN = Path(__file__).parents[1] / "unit/golden"
+NAMES = Names("mx", "mail")
+IMAGES = Images(operator="operator:1", postfix="postfix:1", amavis="amavis:1", clamav="clamav:1")
+
+SMALL: Object = {
+    "hostname": "mx.example.com",
+    "domains": [{"name": "example.com", "relay": {"host": "mail.example.com"}}],
+}
+
+FULL: Object = {
+    "hostname": "MX.Filter.Example",
+    "domains": [
+        {
+            "name": "example.com",
+            "relay": {"host": "10.0.0.25", "port": 2525},
+            "aliases": {"info": ["info@example.com", "bob@example.org"], "abuse": ["abuse@isp.example"]},
+        },
+        {"name": "example.org", "subdomains": False, "relay": {"host": "Mail.Example.org"}},
+    ],
+    "admin": "admin@example.com",
+    "spam": {
+        "tagLevel": -10,
+        "tag2Level": 4.5,
+        "killLevel": 6,
+        "cutoffLevel": 20,
+        "destiny": "Pass",
+        "subjectTag": "***SPAM*** ",
+        "bodySizeLimit": 65536,
+        "localTestsOnly": True,
+        "rules": "body MY_RULE /x/\nscore MY_RULE 3.0\n",
+    },
+    "virus": {"destiny": "Pass"},
+    "banned": {
+        "destiny": "Pass",
+        "names": ["*.js", "?.lnk"],
+        "types": ["exe"],
+        "mimeTypes": ["application/hta"],
+        "allowInside": ["tar"],
+    },
+    "badHeader": {"destiny": "Discard"},
+    "lists": {
+        "allow": ["Info@Partner.example", "partner.example", ".partner.example", "<>", "user+tag@partner.example"],
+        "deny": ["bad@client.example", "BAD@client.example"],
+    },
+    "notifications": {
+        "virusAdmin": "Virus@example.net",
+        "spamAdmin": "spam@example.net",
+        "bannedAdmin": "banned@example.net",
+        "mailFrom": "Filter@example.com",
+        "headerFrom": "Mail filter <filter@example.com>",
+    },
+    "quarantine": {
+        "storage": {"size": "20Gi", "storageClassName": "shared", "accessMode": "ReadWriteMany"},
+        "reclaim": "Delete",
+    },
+    "messageSizeLimit": 52428800,
+    "postfix": {
+        "replicas": 2,
+        "storage": {"size": "1Gi", "storageClassName": "fast"},
+        "resources": {"requests": {"cpu": "250m"}, "limits": {"memory": "256Mi"}},
+        "service": {
+            "type": "LoadBalancer",
+            "annotations": {"cloud.example/kind": "public"},
+            "loadBalancerClass": "cloud.example/lb",
+            "externalTrafficPolicy": "Cluster",
+            "nodePort": 30025,
+        },
+        "proxyProtocol": True,
+    },
+    "amavis": {
+        "replicas": 3,
+        "maxServers": 5,
+        "logLevel": 2,
+        "resources": {"requests": {"cpu": "2"}, "limits": {"memory": "2Gi"}},
+    },
+    "clamd": {"replicas": 2, "resources": {"limits": {"memory": "3Gi"}}},
+    "freshclam": {
+        "mirror": "https://mirror.example.com/clamav",
+        "customURLs": ["https://signatures.example.com/a/custom.ndb"],
+        "checks": 12,
+        "storage": {"size": "3Gi"},
+    },
+}
+SAMPLES = {"small": SMALL, "full": FULL}
+
+
+def with_changes(base: Object, **changes: Any) -> Object:
+    """A copy of nested objects with changed members: an object is merged into, anything else replaced."""
+    merged = dict(base)
+    for name, value in changes.items():
+        old = merged.get(name, {})
+        merged[name] = with_changes(old, **value) if isinstance(value, dict) and isinstance(old, dict) else value
+    return merged
+
+
+def spec(base: Object = SMALL, **changes: Any) -> MailFilterSpec:
+    """A valid spec."""
+    return MailFilterSpec.model_validate(with_changes(base, **changes))
+
+
+def gateway(base: Object = SMALL, names: Names = NAMES, images: Images = IMAGES, **changes: Any) -> Gateway:
+    """What the objects of a MailFilter are made from."""
+    return Gateway(
+        names=names,
+        uid="uid-1",
+        spec=spec(base, **changes),
+        images=images,
+        token="secret",  # noqa: S106 - not one
+        operator_namespace="mailfilter-system",
+    )
+
+
+def check_golden(name: str, text: str) -> None:
+    """Compares with a file of tests/unit/golden; UPDATE_GOLDEN=1 writes it anew."""
+    path = GOLDEN / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text(), f"{path.name} differs; UPDATE_GOLDEN=1 accepts what is rendered now"

@@ -1,0 +1,77 @@
+"""Postfix' queue from its directories."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from mailfilter.agent import queue
+from mailfilter.agent.queue import QueueMetrics, arrival, look
+
+ALPHABET = "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
+
+
+def encoded(number: int, width: int) -> str:
+    digits = ""
+    while number or len(digits) < width:
+        number, digit = divmod(number, 52)
+        digits = ALPHABET[digit] + digits
+    return digits
+
+
+def queue_id(moment: float) -> str:
+    seconds, micros = divmod(round(moment * 1_000_000), 1_000_000)
+    return f"{encoded(seconds, 6)}{encoded(micros, 4)}znjll"
+
+
+def test_the_example_of_postconf_is_from_the_weekend_on_which_long_ids_were_published():
+    came = arrival("3Pt2mN2VXxznjll")
+    assert came is not None
+    assert datetime.fromtimestamp(came, UTC) == datetime(2011, 3, 20, 14, 31, 48, 353025, UTC)
+
+
+@pytest.mark.parametrize("moment", [0.0, 1_300_000_000.999999, 1_795_563_055.614, 19_770_609_664.5, 52**7 + 1.25])
+def test_long_ids_tell_the_time(moment):
+    assert arrival(queue_id(moment)) == pytest.approx(moment, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["BEC8F41", "34D3F31A0B", "", "z", "3Pt2mNz1", "3Pt2mN2VXAznjll", "maildrop.tmp"])
+def test_other_names_do_not(name):
+    assert arrival(name) is None
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    for name in ("incoming", "active", "deferred/3", "deferred/F"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "active" / queue_id(1000)).touch()
+    (tmp_path / "deferred/3" / queue_id(400)).touch()
+    (tmp_path / "deferred/F" / "FEC8F41").touch()
+    return tmp_path
+
+
+def test_hashed_directories_are_counted_as_one_queue(spool):
+    found = look(spool, 1010)
+    assert found.status() == {"incoming": 0, "active": 1, "deferred": 2, "hold": 0, "oldestSeconds": 610}
+    assert found.oldest("active") == pytest.approx(10)
+    assert found.oldest("hold") == 0
+
+
+def test_a_clock_that_went_back_gives_no_negative_age(spool):
+    assert look(spool, 0).oldest("active") == 0
+
+
+def test_an_empty_queue_is_no_error(tmp_path):
+    assert look(tmp_path, 0).status()["oldestSeconds"] == 0
+
+
+def test_metrics(spool, monkeypatch):
+    monkeypatch.setattr(queue.time, "time", lambda: 1010.0)
+    registry = CollectorRegistry()
+    registry.register(QueueMetrics(spool))
+    value = registry.get_sample_value
+    assert value("mailfilter_queue_messages", {"queue": "deferred"}) == 2
+    assert value("mailfilter_queue_oldest_seconds", {"queue": "deferred"}) == pytest.approx(610)
+    ages = [value("mailfilter_queue_age_messages", {"le": le}) for le in ("60", "300", "900", "+Inf")]
+    assert ages == [1, 1, 2, 2]

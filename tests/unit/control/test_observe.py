@@ -1,0 +1,324 @@
+"""Each condition with each of its reasons, from facts."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from mailfilter.control import observe
+from mailfilter.control.cache import Child
+from mailfilter.control.conditions import Observation
+from mailfilter.control.observe import Facts, Pod
+from support.samples import NAMES, spec, with_changes
+
+Object = dict[str, Any]
+NEW, OLD = "new" * 5, "old" * 5
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+
+
+def child(component: str, generation: int = 1, replicas: int = 1, **status: int) -> Child:
+    counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas"), replicas) | {"observedGeneration": 1}
+    kind = observe.WORKLOADS[component]
+    return Child(
+        {
+            "apiVersion": "apps/v1",
+            "kind": kind,
+            "metadata": {"name": NAMES.of(component), "uid": "1", "generation": generation},
+            "spec": {"replicas": replicas},
+            "status": counts | status,
+        }
+    )
+
+
+def amavis(name: str = "mx-amavis-0", *, writable: bool = True, **policy: Any) -> Pod:
+    status = {
+        "policy": {"mounted": NEW, "inForce": NEW, "refused": None} | policy,
+        "quarantine": {
+            "writable": writable,
+            "messages": {"spam": 2, "virus": 1, "banned": 0, "bad-header": 0},
+            "bytes": {"spam": 200, "virus": 10, "banned": 0, "bad-header": 0},
+        },
+    }
+    return Pod(name, "amavis", "10.0.0.1", ready=True, status={"amavis": status})
+
+
+def postfix(name: str = "mx-postfix-0", **tables: Any) -> Pod:
+    queue = {"incoming": 1, "active": 2, "deferred": 3, "hold": 0, "oldestSeconds": 60}
+    status = {"tables": {"mounted": NEW, "inForce": NEW, "error": None} | tables, "queue": queue}
+    return Pod(name, "postfix", "10.0.0.2", ready=True, status={"postfix": status})
+
+
+def mirror(updated: str | None = "2026-11-24T00:00:00Z") -> Pod:
+    found = {"files": {}, "version": "27000", "updated": updated}
+    return Pod("mx-freshclam-0", "freshclam", "10.0.0.3", ready=True, status={"mirror": {"signatures": found}})
+
+
+def silent(pod: Pod, trouble: str | None = "agent at 10.0.0.9: refused") -> Pod:
+    return replace(pod, status=None, trouble=trouble)
+
+
+WELL = Facts(
+    spec=spec(),
+    names=NAMES,
+    policy_hash=NEW,
+    tables_hash=NEW,
+    children={(kind, NAMES.of(name)): child(name) for name, kind in observe.WORKLOADS.items()},
+    pods=[amavis(), postfix(), mirror()],
+)
+
+
+def with_child(component: str, found: Child | None, **changes: Any) -> Facts:
+    key = (observe.WORKLOADS[component], NAMES.of(component))
+    children = {one: other for one, other in WELL.children.items() if one != key}
+    return replace(WELL, children=children | ({key: found} if found else {}), **changes)
+
+
+def with_pods(*pods: Pod, **changes: Any) -> Facts:
+    """Pods in place of those of their components."""
+    components = {pod.component for pod in pods}
+    return replace(WELL, pods=[pod for pod in WELL.pods if pod.component not in components] + list(pods), **changes)
+
+
+def without(component: str) -> Facts:
+    return replace(WELL, pods=[pod for pod in WELL.pods if pod.component != component])
+
+
+def fresh(facts: Facts) -> Observation:
+    return observe.signatures_fresh(facts, NOW)
+
+
+def is_ready(facts: Facts) -> Observation:
+    found = observe.observations(facts)[0]
+    assert found.type == "Ready"
+    return found
+
+
+OWN = spec(freshclam={"officialDatabases": False, "customURLs": ["http://s/x.ndb"]})
+REFUSED = {"hash": NEW, "reason": "levels.kill is no number"}
+CASES: list[tuple[str, Callable[[Facts], Observation], Facts, str, str, str]] = [
+    ("in force", observe.policy_active, WELL, "True", "InForce", NEW[:12]),
+    (
+        "bad rules",
+        observe.policy_active,
+        replace(WELL, bad_rules=["line 1", "line 2"]),
+        "False",
+        "InvalidRules",
+        "line 1",
+    ),
+    ("no amavis", observe.policy_active, without("amavis"), "Unknown", "NoPods", "amavis"),
+    ("no postfix", observe.policy_active, without("postfix"), "Unknown", "NoPods", "Postfix"),
+    (
+        "refused",
+        observe.policy_active,
+        with_pods(amavis(inForce=OLD, refused=REFUSED)),
+        "False",
+        "Refused",
+        "levels.kill",
+    ),
+    (
+        "an older one was refused",
+        observe.policy_active,
+        with_pods(amavis(inForce=OLD, refused=REFUSED | {"hash": OLD})),
+        "False",
+        "Waiting",
+        "mx-amavis-0",
+    ),
+    (
+        "not mounted",
+        observe.policy_active,
+        with_pods(amavis(mounted=OLD, inForce=OLD)),
+        "False",
+        "Waiting",
+        "mx-amavis-0",
+    ),
+    ("mounted only", observe.policy_active, with_pods(amavis(inForce=OLD)), "False", "Waiting", "mx-amavis-0"),
+    ("nothing in force", observe.policy_active, with_pods(amavis(inForce=None)), "False", "Waiting", "mx-amavis-0"),
+    ("one of two", observe.policy_active, with_pods(amavis(), amavis("b", inForce=OLD)), "False", "Waiting", "b "),
+    ("b19 old tables", observe.policy_active, with_pods(postfix(inForce=OLD)), "False", "Waiting", "mx-postfix-0"),
+    ("broken tables", observe.policy_active, with_pods(postfix(error="line 3")), "False", "TablesRefused", "line 3"),
+    ("silent", observe.policy_active, with_pods(silent(amavis())), "Unknown", "AgentsUnreachable", "refused"),
+    (
+        "no address",
+        observe.policy_active,
+        with_pods(silent(postfix(), None)),
+        "Unknown",
+        "AgentsUnreachable",
+        "no address",
+    ),
+    ("answers", observe.scanner_available, WELL, "True", "Answering", "1 of 1"),
+    (
+        "half",
+        observe.scanner_available,
+        with_child("clamd", child("clamd", replicas=2, readyReplicas=1)),
+        "True",
+        "Answering",
+        "1 of 2",
+    ),
+    ("no clamd yet", observe.scanner_available, with_child("clamd", None), "Unknown", "NoPods", "clamd"),
+    (
+        "switched off",
+        observe.scanner_available,
+        with_child("clamd", child("clamd", replicas=0), spec=spec(clamd={"replicas": 0})),
+        "False",
+        "VirusScannerDown",
+        "6 mails wait in Postfix' queue",
+    ),
+    (
+        "no signatures",
+        observe.scanner_available,
+        replace(with_child("clamd", child("clamd", readyReplicas=0)), pods=[mirror(None)]),
+        "False",
+        "WaitingForSignatures",
+        "SignaturesFresh",
+    ),
+    (
+        "b36 down",
+        observe.scanner_available,
+        with_child("clamd", child("clamd", readyReplicas=0)),
+        "False",
+        "VirusScannerDown",
+        "mx-clamd",
+    ),
+    ("fetched", fresh, WELL, "True", "Fetched", "2026-11-24"),
+    ("no mirror", fresh, without("freshclam"), "Unknown", "MirrorUnreachable", "not there yet"),
+    ("silent mirror", fresh, with_pods(silent(mirror())), "Unknown", "MirrorUnreachable", "refused"),
+    ("nothing fetched", fresh, with_pods(mirror(None)), "False", "NoSignatures", "kubectl logs mx-freshclam-0"),
+    ("stale", fresh, with_pods(mirror("2026-11-10T00:00:00Z")), "False", "Stale", "15 days"),
+    ("own ones keep", fresh, with_pods(mirror("2026-01-01T00:00:00Z"), spec=OWN), "True", "Fetched", "2026-01-01"),
+    ("writable", observe.quarantine_writable, WELL, "True", "Writable", "held"),
+    (
+        "full",
+        observe.quarantine_writable,
+        with_pods(amavis(), amavis("b", writable=False)),
+        "False",
+        "NotWritable",
+        "b ",
+    ),
+    (
+        "silent quarantine",
+        observe.quarantine_writable,
+        with_pods(silent(amavis())),
+        "Unknown",
+        "AgentsUnreachable",
+        "amavis",
+    ),
+    ("rolled out", observe.progressing, WELL, "False", "RolledOut", "all pods"),
+    ("not created", observe.progressing, with_child("amavis", None), "True", "RollingOut", "amavis 0/0"),
+    ("not seen", observe.progressing, with_child("amavis", child("amavis", 2)), "True", "RollingOut", "amavis 1/1"),
+    (
+        "not ready",
+        observe.progressing,
+        with_child("clamd", child("clamd", readyReplicas=0)),
+        "True",
+        "RollingOut",
+        "clamd 0/1",
+    ),
+    (
+        "old pods",
+        observe.progressing,
+        with_child("postfix", child("postfix", updatedReplicas=0)),
+        "True",
+        "RollingOut",
+        "postfix",
+    ),
+    (
+        "one too many",
+        observe.progressing,
+        with_child("clamd", child("clamd", replicas=1, **{"readyReplicas": 1, "updatedReplicas": 1})),
+        "False",
+        "RolledOut",
+        "all",
+    ),
+    ("conflict", observe.progressing, replace(WELL, conflict="no quota"), "False", "ApplyFailed", "no quota"),
+    ("filters", is_ready, WELL, "True", "Filtering", "1 domains"),
+    ("conflict, too", is_ready, replace(WELL, conflict="no quota"), "False", "ApplyFailed", "no quota"),
+    (
+        "b36 postfix down",
+        is_ready,
+        with_child("postfix", child("postfix", readyReplicas=0)),
+        "False",
+        "PostfixNotReady",
+        "postfix",
+    ),
+    (
+        "amavis down",
+        is_ready,
+        with_child("amavis", child("amavis", readyReplicas=0)),
+        "False",
+        "AmavisNotReady",
+        "amavis",
+    ),
+    (
+        "no scanner",
+        is_ready,
+        with_child("clamd", child("clamd", readyReplicas=0)),
+        "False",
+        "VirusScannerDown",
+        "ScannerAvailable: ",
+    ),
+    ("no quarantine", is_ready, with_pods(amavis(writable=False)), "False", "NotWritable", "QuarantineWritable: "),
+    ("old policy", is_ready, with_pods(amavis(inForce=OLD)), "False", "Waiting", "PolicyActive: "),
+    ("nobody knows", is_ready, with_pods(silent(amavis())), "Unknown", "AgentsUnreachable", "QuarantineWritable: "),
+    (
+        "old signatures do not stop mail",
+        is_ready,
+        with_pods(mirror("2026-01-01T00:00:00Z")),
+        "True",
+        "Filtering",
+        "filtered",
+    ),
+    ("rolling does not stop mail", is_ready, with_child("amavis", child("amavis", 2)), "True", "Filtering", "filtered"),
+]
+
+
+@pytest.mark.parametrize(
+    ("judge", "facts", "status", "reason", "part"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_conditions(judge: Callable[[Facts], Observation], facts: Facts, status: str, reason: str, part: str) -> None:
+    found = judge(facts)
+    assert (found.status, found.reason) == (status, reason)
+    assert part in found.message
+
+
+def test_all_conditions_are_said_each_time() -> None:
+    for facts in (WELL, replace(WELL, children={}, pods=[], conflict="x", bad_rules=["y"])):
+        assert [each.type for each in observe.observations(facts)] == [
+            "Ready",
+            "Progressing",
+            "PolicyActive",
+            "ScannerAvailable",
+            "SignaturesFresh",
+            "QuarantineWritable",
+        ]
+
+
+def test_a_pod_that_cannot_start_is_quoted() -> None:
+    waiting = {"name": "amavis", "state": {"waiting": {"reason": "ErrImageNeverPull", "message": "no such image"}}}
+    assert observe.held_up({"containerStatuses": [waiting]}) == "container amavis: ErrImageNeverPull no such image"
+    unscheduled = {"type": "PodScheduled", "status": "False", "message": "no nodes"}
+    assert observe.held_up({"conditions": [unscheduled]}) == "not scheduled: no nodes"
+    coming = with_changes(waiting, state={"waiting": {"reason": "ContainerCreating"}})
+    assert observe.held_up({"containerStatuses": [coming, {"name": "x", "state": {"running": {}}}]}) is None
+    pod = replace(amavis(), held_up="container amavis: ErrImageNeverPull")
+    facts = replace(with_child("amavis", child("amavis", readyReplicas=0)), pods=[pod])
+    assert "mx-amavis-0: container amavis: ErrImageNeverPull" in is_ready(facts).message
+
+
+def test_numbers() -> None:
+    assert observe.queue(with_pods(postfix("a"), postfix("b"), silent(postfix("c")))) == {
+        "active": 6,
+        "deferred": 6,
+        "oldestSeconds": 60,
+    }
+    assert observe.queue(without("postfix")) == {"active": 0, "deferred": 0, "oldestSeconds": 0}
+    assert observe.quarantine(WELL) == {
+        "messages": 3,
+        "bytes": 210,
+        "byKind": {"spam": 2, "virus": 1, "banned": 0, "bad-header": 0},
+    }
+    assert observe.quarantine(with_pods(silent(amavis()))) is None
+    assert observe.signatures(WELL) == {"version": "27000", "updated": "2026-11-24T00:00:00Z"}
+    assert observe.components(with_child("clamd", None))["clamd"] == {"ready": 0, "desired": 0}
+    assert observe.components(WELL)["postfix"] == {"ready": 1, "desired": 1}
