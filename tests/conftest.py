@@ -16,14 +16,15 @@ _NAMESPACE = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cluster", default="mailfilter-test", help="name of the kind cluster that the tests use")
     parser.addoption("--keep-namespaces", action="store_true", help="leave the tests' namespaces in the cluster")
 
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Cluster:
-    """The kind cluster mailfilter-test, kept from run to run."""
+    """The kind cluster of the tests, kept from run to run."""
     testbed.enter()
-    cluster = Cluster("mailfilter-test")
+    cluster = Cluster(request.config.getoption("--cluster"))
     cluster.up()
     request.config.stash[_CLUSTER] = cluster
     return cluster

@@ -50,7 +50,7 @@ def _operator() -> None:
         registry=registry,
         memo=kopf.Memo(),
         # kopf would else ask for the name of the user, and a container's uid needs none.
-        identity=f"mailfilter-operator/{own.namespace}",
+        identity=f"mailfilter-operator/{own.namespace}",  # type: ignore[arg-type]  # its NewType of str is private
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,

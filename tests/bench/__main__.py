@@ -64,7 +64,7 @@ def rounds(systems: list[System], mails: int, turns: int) -> list[Round]:
             done = load(system, mail, mails)
             say(
                 f"{system.name}: {mails} mails in {done.seconds:.1f} s (accepted in {done.accept_seconds:.1f} s): "
-                f"{done.speed:.2f} mails/s, {done.cpu_per_mail:.0f} ms CPU a mail; all else used {done.others:.2f} cores"
+                f"{done.speed:.2f} mails/s, {done.cpu_per_mail:.0f} ms CPU a mail; all else {done.others:.2f} cores"
             )
             found.append(done)
     return found

@@ -2,6 +2,7 @@
 
 import io
 import random
+import re
 import tarfile
 import textwrap
 import zipfile
@@ -49,7 +50,7 @@ class Mail:
 
     @property
     def message_id(self) -> str:
-        return f"{self.name.replace(' ', '-')}@client.example"
+        return re.sub("[^a-z0-9]+", "-", self.name.lower()) + "@client.example"
 
 
 def load_mail() -> bytes:

@@ -107,12 +107,12 @@ def test_spam_above_the_cutoff_is_not_kept(gateway: Gateway) -> None:
 def test_virus_is_held_and_the_administrator_told(gateway: Gateway) -> None:
     notices = policy()["notifications"] | {"virusAdmin": "admin@example.com"}
     gateway.set_policy(policy(notifications=notices))
-    gateway.send(mail("eicar", EICAR))
+    gateway.send(mail("infected", EICAR))
     gateway.idle()
-    report = gateway.report("eicar")
+    report = gateway.report("infected")
     assert report["content_type"] == "Virus"
     assert report["quarantine"].startswith("virus/")
-    assert not gateway.delivered("eicar\n")
+    assert not gateway.delivered("infected")
     (notice,) = gateway.delivered("VIRUS (Custom.EICAR.ndb.UNOFFICIAL) in mail FROM")
     assert "X-Rcpt-Args: <admin@example.com>" in notice
     assert "X-Mail-Args: <postmaster@example.com>" in notice

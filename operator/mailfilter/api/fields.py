@@ -57,6 +57,7 @@ DomainName = _matching(
     "without @ or a dot in front",
     253,
 )
+FullHostName = _matching(rf"(?:{_LABEL}\.)+{_LABEL}", "must be a fully qualified host name such as mx.example.com", 253)
 HostName = _matching(_DOMAIN, "must be a host name such as mail.example.com, or an IPv4 address", 253)
 _ADDRESS_MESSAGE = "must be one mail address such as postmaster@example.com, without <> and display name"
 EmailAddress = _matching(rf"{_LOCAL}@{_DOMAIN}", _ADDRESS_MESSAGE, 254)

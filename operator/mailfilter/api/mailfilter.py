@@ -11,6 +11,7 @@ from mailfilter.api.fields import (
     EmailAddress,
     FileNamePattern,
     FileType,
+    FullHostName,
     HeaderFrom,
     HostName,
     HttpUrl,
@@ -302,7 +303,7 @@ class MailFilterSpec(Model):
         }
     }
 
-    hostname: HostName
+    hostname: FullHostName
     """The gateway's name: HELO, banner and Received (Postfix' myhostname, amavis' $myhostname)."""
     domains: Annotated[
         list[Domain],

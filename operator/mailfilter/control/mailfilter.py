@@ -44,9 +44,10 @@ log = logging.getLogger(__name__)
 class Applied:
     """What was last applied for a MailFilter, and what the API server made of it."""
 
-    wanted: str
     time: float
-    digests: dict[ChildId, str]
+    """When all was applied last, on the monotonic clock."""
+    objects: dict[ChildId, tuple[str, str]]
+    """Hash of what was asked for, and digest of what came of it."""
 
 
 class MailFilterLoop:
@@ -116,22 +117,21 @@ class MailFilterLoop:
         ids = {(body["kind"], body["metadata"]["name"]) for body in wanted}
         if keep_policy:
             wanted = [body for body in wanted if (body["kind"], body["metadata"]["name"]) != policy_id]
-        hashed = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
         last = self._applied.get(key)
-        if (
-            last
-            and last.wanted == hashed
-            and time.monotonic() - last.time < self._settings.resync_seconds
-            and all(children.get(one) and children[one].digest == digest for one, digest in last.digests.items())
-            and not self._superfluous(gateway, children, ids)
-        ):
-            return {}
+        if last is None or time.monotonic() - last.time >= self._settings.resync_seconds:
+            last = Applied(time.monotonic(), {})
         found: dict[ChildId, Child] = {}
+        state: dict[ChildId, tuple[str, str]] = {}
         for body in wanted:
-            found[body["kind"], body["metadata"]["name"]] = Child(await self._api.apply(body))
+            one = (body["kind"], body["metadata"]["name"])
+            asked = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+            child = children.get(one)
+            if child is None or last.objects.get(one) != (asked, child.digest):
+                child = found[one] = Child(await self._api.apply(body))
+            state[one] = (asked, child.digest)
         for (kind, name), child in self._superfluous(gateway, children, ids).items():
             await self._api.delete(child.api_version, kind, gateway.names.namespace, name, child.uid)
-        self._applied[key] = Applied(hashed, time.monotonic(), {one: child.digest for one, child in found.items()})
+        self._applied[key] = Applied(last.time, state)
         return found
 
     def _superfluous(self, gateway: Gateway, children: dict[ChildId, Child], ids: set[ChildId]) -> dict[ChildId, Child]:
