@@ -17,8 +17,11 @@ from email.utils import formatdate
 from bench.systems import RECIPIENT, SENDER
 from support.mail import EICAR, GTUBE
 
-# The beginning of a Windows program, which is all that its type shows by.
-PROGRAM = b"MZ" + bytes(58) + (64).to_bytes(4, "little") + b"PE\0\0" + bytes(200)
+# The headers of a Windows program (PE32, i386, console), which are all that its type shows by.
+PROGRAM = (
+    b"MZ" + bytes(58) + (64).to_bytes(4, "little") + b"PE\0\0"
+    + bytes.fromhex("4c010100 00000000 00000000 00000000 e000 0201 0b01") + bytes(66) + b"\3\0" + bytes(400)
+)  # fmt: skip
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
@@ -50,7 +53,7 @@ class Mail:
 
     @property
     def message_id(self) -> str:
-        return re.sub("[^a-z0-9]+", "-", self.name.lower()) + "@client.example"
+        return re.sub("[^a-z0-9]+", "-", f"corpus {self.name.lower()}") + "@client.example"
 
 
 def load_mail() -> bytes:
@@ -93,6 +96,10 @@ def corpus() -> list[Mail]:
         made.set_content(html, subtype="html")
         return Mail(name, made.as_bytes())
 
+    def long(name: str, paragraphs: int, intended: str = "") -> Mail:
+        lines = textwrap.wrap(" ".join(_paragraphs(random.Random(3), paragraphs)))
+        return Mail(name, mail(name, body="\n".join(lines)).as_bytes(), intended)
+
     return [
         Mail("load", load_mail()),
         Mail("plain text", mail("plain text").as_bytes()),
@@ -107,8 +114,8 @@ def corpus() -> list[Mail]:
         attached("tar.gz", "notes.tar.gz", _tar({"notes.txt": text[0].encode()}, "gz"), "application/gzip"),
         Mail("forwarded", _forwarded("forwarded", mail("inner", "An earlier mail"))),
         attached("large attachment", "figures.bin", random.Random(2).randbytes(1 << 20)),
-        Mail("long text", mail("long text", body="\n".join(textwrap.wrap(" ".join(_paragraphs(random.Random(3), 300)))))
-             .as_bytes()),
+        long("long text", 300),
+        long("longer text", 900),
         edited("raw 8 bit", lambda raw: raw.replace(b"Best regards", b"Viele Gr\xfc\xdfe")),
         edited("8 bit in the header", lambda raw: raw.replace(b"Subject: The", b"Subject: Caf\xe9 The")),
         edited("two subjects", lambda raw: raw.replace(b"Subject: ", b"Subject: Another one\nSubject: ", 1)),

@@ -42,7 +42,7 @@ class Handmade:
         found = {}
         for line in _LINE.finditer(_inside("rival", "cat", "/var/log/amavis.log")):
             score = None if line["score"] == "-" else round(float(line["score"]), 3)
-            tests = frozenset(test.partition("=")[0] for test in (line["tests"] or "").split(",") if test)
+            tests = frozenset(test.partition("=")[0] for test in (line["tests"] or "").split(",")) - {""}
             found[line["id"]] = Verdict(kind(line["kind"]), line["action"] == "Passed", score, tests)
         return found
 

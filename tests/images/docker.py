@@ -1,4 +1,4 @@
-"""Containers as the operator's pods run them: read-only root, no capability that is not needed, one network of their own."""
+"""Containers as the operator's pods run them: read-only root, only the capabilities needed, a network of their own."""
 
 import subprocess
 import time

@@ -6,7 +6,7 @@ import smtplib
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ AMAVIS, CLAMAV, POSTFIX = "10001:10001", "10002:10002", "10003:10003"
 GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 EICAR = r"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-" + "ANTIVIRUS-TEST-FILE!$H+H*"
 SINK_PORT = 2526
+DOMAINS = ("example.com", ".example.com", "example.org")
 
 POLICY: dict[str, Any] = {
     "version": 1,
-    "localDomains": ["example.com", ".example.com", "example.org"],
+    "localDomains": list(DOMAINS),
     "levels": {
         "tag": {"default": 2.0, "by": {}},
         "tag2": {"default": 5.0, "by": {}},
@@ -58,8 +59,8 @@ PARAMETERS = {
     "mailfilter_upstream_proxy": "",
 }
 TABLES = {
-    "relay_domains": "example.com\tOK\n.example.com\tOK\nexample.org\tOK\n",
-    "transport": "".join(f"{domain}\tnexthop:[sink]:{SINK_PORT}\n" for domain in ("example.com", ".example.com")),
+    "relay_domains": "".join(f"{domain}\tOK\n" for domain in DOMAINS),
+    "transport": "".join(f"{domain}\tnexthop:[sink]:{SINK_PORT}\n" for domain in DOMAINS),
     "virtual_alias": "",
     "reinjection_recipients": "admin@isp.example\tOK\n",
 }
@@ -199,7 +200,6 @@ class Gateway:
     tables: Container
     postfix: Container
     sink: Container
-    sent: int = field(default=0)
 
     def send(self, message: EmailMessage, *recipients: str, sender: str | None = None) -> None:
         """Hands a mail in at the front door."""
@@ -212,9 +212,9 @@ class Gateway:
 
     def delivered(self, subject: str) -> list[str]:
         """All mails at the next hop whose subject begins so; the sink adds X-Mail-Args and X-Rcpt-Args."""
-        files = [f"/tmp/{name}" for name in self.sink.list("/tmp") if name.startswith("mail.")]
-        texts = [(self.sink.read(file) or b"").decode(errors="replace").replace("\r\n", "\n") for file in files]
-        return [text for text in texts if f"\nSubject: {subject}" in text]
+        dump = self.sink.run("sh", "-c", r"for f in /tmp/mail.*; do [ ! -e $f ] || { cat $f; printf '\0'; }; done")
+        mails = dump.stdout.decode(errors="replace").replace("\r\n", "\n").split("\0")
+        return [text for text in mails if f"\nSubject: {subject}" in text.partition("\n\n")[0]]
 
     def held(self) -> list[str]:
         """Quarantine ids."""

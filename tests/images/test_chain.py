@@ -256,7 +256,7 @@ def test_b01_release_that_postfix_refuses_is_not_a_success(gateway: Gateway, hel
 
 
 def test_release_that_another_process_works_at(gateway: Gateway, held: tuple[str, str]) -> None:
-    subject, identity = held
+    _, identity = held
     path = f"/var/lib/amavis/quarantine/.releases/k3.{identity.rpartition('/')[2].removesuffix('.gz')}"
     lock = "use Fcntl ':flock'; open my $f, '>>', $ARGV[0]; flock $f, LOCK_EX; $| = 1; sleep 5"
     holder = threading.Thread(target=gateway.amavis.run, args=("perl", "-e", lock, path))
@@ -306,10 +306,7 @@ def test_b14_an_alias_is_expanded_once(gateway: Gateway) -> None:
     gateway.send(mail("alias", "hello", to="junior@example.com"))
     gateway.idle()
     recipients = [
-        line.split()[1]
-        for m in gateway.delivered("alias")
-        for line in m.splitlines()
-        if line.startswith("X-Rcpt-Args")
+        line.split()[1] for m in gateway.delivered("alias") for line in m.splitlines() if line.startswith("X-Rcpt-Args")
     ]
     assert sorted(recipients) == ["<junior@example.com>", "<team@example.com>"]
 

@@ -98,6 +98,13 @@ class Cluster:
         chosen = ("-c", container) if container else ()
         return self.kubectl("-n", namespace, "logs", pod, *chosen, f"--tail={tail}")
 
+    def kill_container(self, pod: str, container: str, namespace: str) -> None:
+        """SIGKILL for a container's first process, as the kernel would; the kubelet starts another one."""
+        seen = self.get("pod", pod, namespace)["status"]["containerStatuses"]
+        (name,) = [one["containerID"].partition("//")[2] for one in seen if one["name"] == container]
+        task = ("ctr", "-n", "k8s.io", "task", "kill", "-s", "SIGKILL", name)
+        run("docker", "exec", f"{self.name}-control-plane", *task)
+
     def wait_condition(
         self, kind: str, name: str, namespace: str, condition: str, status: str = "True", timeout: float = 180
     ) -> Object:

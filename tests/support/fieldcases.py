@@ -5,6 +5,7 @@ _LONG_DOMAIN = ".".join(["a" * 60] * 4) + ".example.com"
 
 ACCEPTED: dict[str, list[str]] = {
     "DomainName": ["example.com", "a.b", "xn--exmple-cua.de", "1.example", "a-b.example"],
+    "FullHostName": ["mx.example.com", "MX.example.com", "a.b"],
     "HostName": ["mx", "mx.example.com", "10.0.0.1", "MX.example.com", "sink.test.svc.cluster.local"],
     "EmailAddress": ["a@b", "user+tag@example.com", "o'neil@example.com", "a.b@X.example", "a#b@example.com"],
     "AliasTarget": ["a@b", "user+tag@example.com"],
@@ -48,6 +49,7 @@ REFUSED: dict[str, list[str]] = {
         f"{_LONG_LABEL}.example",
         _LONG_DOMAIN,
     ],
+    "FullHostName": [*_EVERYWHERE, "", "mx", "mx.", ".mx.example", "mx.example.com:25", "[10.0.0.1]", "::1"],
     "HostName": [*_EVERYWHERE, "", "[10.0.0.1]", "mx.example.com:25", "mx.", "::1", "a/b"],
     "EmailAddress": [
         *_EVERYWHERE,

@@ -1,11 +1,14 @@
-"""The MailFilter that most tests start from."""
+"""The MailFilter that most tests start from, and what became of the mails sent through it."""
 
 import json
 import re
+from dataclasses import dataclass, field
+from email.message import EmailMessage
 from typing import Any
 
 from support.cluster import Cluster, Object
-from support.mail import Post
+from support.mail import Post, Reply
+from support.run import wait_for
 
 
 def mailfilter(post: Post, name: str = "mx", **spec: Any) -> Object:
@@ -37,6 +40,70 @@ def reports(cluster: Cluster, namespace: str, name: str = "mx") -> dict[str, Obj
                 if "message_id" in report:
                     found[report["message_id"].strip("<>")] = report
     return found
+
+
+@dataclass
+class Gateway:
+    """A MailFilter that a module's tests share; `basis` is what its spec says while no test wants it otherwise."""
+
+    cluster: Cluster
+    post: Post
+    basis: Object
+    name: str = "mx"
+    declared: Object | None = field(default=None, init=False)
+
+    @property
+    def namespace(self) -> str:
+        return self.post.namespace
+
+    def declare(self, **changes: Any) -> None:
+        """Give the MailFilter the basis with these fields replaced."""
+        wanted = mailfilter(self.post, self.name, **self.basis | changes)
+        if wanted != self.declared:
+            self.cluster.apply(wanted, self.namespace)
+            self.declared = wanted
+
+    def apply(self, **changes: Any) -> None:
+        """Declare, and wait until it is in force everywhere."""
+        self.declare(**changes)
+        self.cluster.wait_condition("mailfilter", self.name, self.namespace, "Ready")
+
+    def pods(self, component: str) -> list[Object]:
+        labels = {"app.kubernetes.io/instance": self.name, "app.kubernetes.io/component": component}
+        return self.cluster.objects("pod", self.namespace, labels)
+
+    def send(self, *mails: EmailMessage, **how: Any) -> None:
+        """Send mails that the gateway has to take."""
+        replies = self.post.send(*mails, **how)
+        assert [reply.code for reply in replies] == [250] * len(mails), replies
+
+    def refusal(self, mail: EmailMessage, **how: Any) -> Reply:
+        """Send a mail that the gateway must not take; what it said to the recipient, or to the mail."""
+        (reply,) = self.post.send(mail, **how)
+        assert reply.code // 100 != 2, reply
+        return reply
+
+    def report(self, mail: EmailMessage) -> Object:
+        """What amavis says of the mail, as soon as it is done with it."""
+        key = mail["Message-ID"].strip("<>")
+        return wait_for(lambda: reports(self.cluster, self.namespace, self.name).get(key, {}), f"the report on {key}")
+
+    def verdict(self, mail: EmailMessage, **how: Any) -> Object:
+        """Send a mail; what amavis says of it."""
+        self.send(mail, **how)
+        return self.report(mail)
+
+    def held(self, *mails: EmailMessage, **how: Any) -> list[str]:
+        """Send mails that are to be held; their quarantine ids."""
+        self.send(*mails, **how)
+        return [self.report(mail)["quarantine"] for mail in mails]
+
+    def quarantined(self) -> set[str]:
+        """The quarantine ids of all files on the volume."""
+        script = "cd /var/lib/amavis/quarantine && find spam virus banned bad-header -type f ! -name '.*'"
+        pod = self.pods("amavis")[0]["metadata"]["name"]
+        found = self.cluster.kubectl("-n", self.namespace, "exec", pod, "-c", "amavis", "--", "sh", "-c", script)
+        return set(found.split())
 
 
 def diagnosis(cluster: Cluster, namespace: str, system: str) -> str:

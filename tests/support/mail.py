@@ -128,14 +128,19 @@ class Post:
         host: str = "mx-postfix",
         port: int = 25,
         helo: str = "client.sender.example",
+        proxy: str = "",
         timeout: float = 60,
     ) -> list[Reply]:
-        """Send each mail in a session of its own; what was answered, in the same order."""
+        """Send each mail in a session of its own; what was answered, in the same order.
+
+        proxy: the line that a load balancer with the PROXY protocol would send first.
+        """
         jobs = [
             {
                 "host": host,
                 "port": port,
                 "helo": helo,
+                "proxy": proxy,
                 "timeout": timeout,
                 "sender": sender,
                 "recipients": [to] if isinstance(to, str) else to,

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from mailfilter.agent import probes, queue
@@ -34,12 +35,20 @@ class PostfixAgent:
         mails = await asyncio.to_thread(queue.look, self._settings.spool, time.time())
         return {"postfix": {"tables": tables.status(), "queue": mails.status()}}
 
+    async def flush(self, _request: web.Request) -> web.Response:
+        """`POST /v1/flush`."""
+        try:
+            await queue.flush(self._settings.spool)
+        except OSError as error:
+            return web.json_response({"error": str(error)}, status=web.HTTPServiceUnavailable.status_code)
+        return web.json_response({})
+
     def service(self) -> Service:
         """Everything to run."""
         settings = self._settings
         return Service(
             sites={
                 settings.metrics_port: monitoring(self.ready, self.registry),
-                settings.api_port: api(settings.token_file, self.status),
+                settings.api_port: api(settings.token_file, self.status, [web.post("/v1/flush", self.flush)]),
             }
         )

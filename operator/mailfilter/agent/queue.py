@@ -1,5 +1,6 @@
-"""Postfix' queue by the names of its files: how many, how old."""
+"""Postfix' queue by the names of its files: how many, how old; and the word to try all of it now."""
 
+import asyncio
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,10 @@ AGES = (60, 300, 900, 3600, 14400, 86400, 432000)
 # Digits and consonants (Postfix: safe_ultostr.c).
 _ALPHABET = {char: value for value, char in enumerate("0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz")}
 _MICROSECOND_CHARS = 4
+
+# Dead destinations are alive, all times to wait are over, look at deferred and incoming (Postfix: mail_flush.c).
+FLUSH = b"FADI"
+FLUSH_SECONDS = 5
 _TIME_CHARS = 6 + _MICROSECOND_CHARS
 
 
@@ -80,6 +85,17 @@ def _names(directory: Path) -> Iterator[str]:
                 yield from _names(Path(entry.path))
             else:
                 yield entry.name
+
+
+async def flush(spool: Path) -> None:
+    """Tells the queue manager to try all mail now, as `postqueue -f` does. Raises OSError when it does not listen."""
+    async with asyncio.timeout(FLUSH_SECONDS):
+        reader, writer = await asyncio.open_unix_connection(spool / "public/qmgr")
+        try:
+            writer.write(FLUSH)
+            await reader.read()
+        finally:
+            writer.close()
 
 
 class QueueMetrics(Collector):

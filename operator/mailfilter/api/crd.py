@@ -52,7 +52,10 @@ def _cleaned(node: Schema) -> Schema:
         node["default"] = default
     keys = node.pop("propertyNames", {})
     checks = [
-        rule(f"self.all(key, {check['rule'].replace('self.', 'key.', 1)})", f"each key {check['message']}")
+        rule(
+            f"self.all(key, key.size() <= {keys['maxLength']} && {check['rule'].replace('self.', 'key.', 1)})",
+            f"each key {check['message']}",
+        )
         for check in keys.get(VALIDATIONS, [])
     ]
     if checks:

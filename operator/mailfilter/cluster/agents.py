@@ -33,6 +33,10 @@ class Agents:
         """`POST /v1/releases`. Raises AgentError."""
         return await self._call("POST", pod_ip, "/v1/releases", token, RELEASE_SECONDS, json=request)
 
+    async def flush(self, pod_ip: str, token: str) -> None:
+        """`POST /v1/flush`. Raises AgentError."""
+        await self._call("POST", pod_ip, "/v1/flush", token, STATUS_SECONDS)
+
     async def _call(
         self, method: str, pod_ip: str, path: str, token: str, seconds: float, **options: Any
     ) -> dict[str, Any]:

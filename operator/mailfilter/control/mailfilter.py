@@ -95,7 +95,11 @@ class MailFilterLoop:
             conflict = f"the API server refused an object: {problem(error)}"
         facts = await self._observe(gateway, children, rules, conflict)
         seen = observe.observations(facts)
-        settled = await self._report(body, seen, _status(body, facts, seen))
+        conditions = await self._report(body, seen, _status(body, facts, seen))
+        if observe.recovered(conditions):
+            await self._flush(facts, gateway.token)
+        by_type = {one.type: one.status for one in seen}
+        settled = by_type["Ready"] == "True" and by_type["Progressing"] == "False"
         return self._settings.observe_seconds if settled or conflict else UNSETTLED_SECONDS
 
     async def _token(self, names: Names) -> str:
@@ -198,8 +202,17 @@ class MailFilterLoop:
             held_up=observe.held_up(status),
         )
 
-    async def _report(self, body: Object, seen: list[Observation], status: Object) -> bool:
-        """Writes status and events when something changed. Returns whether nothing is on its way any more."""
+    async def _flush(self, facts: observe.Facts, token: str) -> None:
+        """Has waiting mail tried at once. Postfix tries it by itself, too, the less often the longer it waits."""
+        for pod in facts.of("postfix"):
+            if pod.ip and (pod.status or {}).get("postfix", {}).get("queue", {}).get("deferred"):
+                try:
+                    await self._agents.flush(pod.ip, token)
+                except AgentError as error:
+                    log.warning("MailFilter %s/%s: %s", facts.names.namespace, facts.names.name, error)
+
+    async def _report(self, body: Object, seen: list[Observation], status: Object) -> list[Object]:
+        """Writes status and events when something changed. Returns the conditions."""
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         old = body.get("status") or {}
         conditions, changed = merged(old.get("conditions", []), seen, body["metadata"]["generation"])
@@ -222,8 +235,7 @@ class MailFilterLoop:
                     one.reason,
                     f"{one.type}: {one.message}",
                 )
-        by_type = {one.type: one.status for one in seen}
-        return by_type.get("Ready") == "True" and by_type.get("Progressing") == "False"
+        return conditions
 
     def _forget_metrics(self, key: Key) -> None:
         for labels in list(metrics.CONDITION._metrics):

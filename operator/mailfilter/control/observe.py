@@ -11,6 +11,8 @@ from mailfilter.policy.names import Names
 
 # ClamAV's official databases change several times a day.
 STALE = timedelta(days=7)
+# As long as connections may still go to where nobody answered before.
+RECOVERY = timedelta(minutes=1)
 WORKLOADS = {"postfix": "StatefulSet", "amavis": "StatefulSet", "clamd": "Deployment", "freshclam": "StatefulSet"}
 
 
@@ -102,10 +104,11 @@ def policy_active(facts: Facts) -> Observation:
         policy = (pod.status or {}).get("amavis", {}).get("policy", {})
         refused = policy.get("refused")
         if refused and refused.get("hash") == facts.policy_hash:
+            why = str(refused.get("reason"))
             return no(
                 kind,
-                "Refused",
-                f"{pod.name} refused the policy: {refused.get('reason')}. The last good one stays in force.",
+                "InvalidRules" if why.startswith("spec.spam.rules") else "Refused",
+                f"{pod.name} refused the policy: {why}. The last good one stays in force.",
             )
         if not (policy.get("mounted") == policy.get("inForce") == facts.policy_hash):
             waiting.append(pod)
@@ -259,6 +262,12 @@ def observations(facts: Facts) -> list[Observation]:
         quarantine_writable(facts),
     ]
     return [ready(facts, others), *others]
+
+
+def recovered(conditions: list[dict[str, Any]], now: datetime | None = None) -> bool:
+    """Whether mail is filtered again since a moment ago, so that what was deferred meanwhile can go on."""
+    since = [one["lastTransitionTime"] for one in conditions if one["type"] == "Ready" and one["status"] == "True"]
+    return any((now or datetime.now(UTC)) - datetime.fromisoformat(moment) < RECOVERY for moment in since)
 
 
 def _list(pods: list[Pod]) -> str:

@@ -3,13 +3,28 @@
 import base64
 import json
 import smtplib
+import socket
 import sys
 from typing import Any
 
 
+class Client(smtplib.SMTP):
+    """An SMTP client that sends a line of its own before the server's greeting."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        self.first = job["proxy"]
+        super().__init__(job["host"], job["port"], job["helo"], timeout=job["timeout"])
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        connection: socket.socket = super()._get_socket(host, port, timeout)  # type: ignore[misc]
+        if self.first:
+            connection.sendall(f"{self.first}\r\n".encode())
+        return connection
+
+
 def send(job: dict[str, Any]) -> dict[str, Any]:
     refused: dict[str, Any] = {}
-    with smtplib.SMTP(job["host"], job["port"], job["helo"], timeout=job["timeout"]) as smtp:
+    with Client(job) as smtp:
         smtp.ehlo_or_helo_if_needed()
         code, text = smtp.mail(job["sender"])
         if code != 250:

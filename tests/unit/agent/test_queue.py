@@ -1,5 +1,6 @@
 """Postfix' queue from its directories."""
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -75,3 +76,21 @@ def test_metrics(spool, monkeypatch):
     assert value("mailfilter_queue_oldest_seconds", {"queue": "deferred"}) == pytest.approx(610)
     ages = [value("mailfilter_queue_age_messages", {"le": le}) for le in ("60", "300", "900", "+Inf")]
     assert ages == [1, 1, 2, 2]
+
+
+async def test_the_queue_manager_is_told_to_try_all_mail(tmp_path: Path) -> None:
+    told: list[bytes] = []
+
+    async def queue_manager(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        told.append(await reader.read(100))
+        writer.close()
+
+    (tmp_path / "public").mkdir()
+    async with await asyncio.start_unix_server(queue_manager, tmp_path / "public/qmgr"):
+        await queue.flush(tmp_path)
+    assert [sorted(order) for order in told] == [sorted(b"FADI")]
+
+
+async def test_a_queue_manager_that_is_not_there_is_told_nothing(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="qmgr|No such file"):
+        await queue.flush(tmp_path)

@@ -26,11 +26,17 @@ async def answer(request: web.Request) -> web.Response:
     return web.json_response({"amavis": {}})
 
 
+async def flushed(request: web.Request) -> web.Response:
+    allowed = (request.method, request.headers.get("Authorization")) == ("POST", "Bearer token")
+    return web.json_response({}, status=200 if allowed else 401)
+
+
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TestServer]:
     application = web.Application()
     application.router.add_route("*", "/v1/status", answer)
     application.router.add_route("*", "/v1/releases", answer)
+    application.router.add_route("*", "/v1/flush", flushed)
     async with TestServer(application, host="127.0.0.1") as found:
         monkeypatch.setattr(module, "AGENT_PORT", found.port)
         yield found
@@ -39,6 +45,12 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TestServer]:
 async def test_answers(agents: Agents, server: TestServer) -> None:
     assert await agents.status("127.0.0.1", "token") == {"amavis": {}}
     assert await agents.release("127.0.0.1", "token", {"key": "k"}) == {"asked": {"key": "k"}}
+
+
+async def test_flush(agents: Agents, server: TestServer) -> None:
+    await agents.flush("127.0.0.1", "token")
+    with pytest.raises(AgentError, match="401"):
+        await agents.flush("127.0.0.1", "other")
 
 
 async def test_wrong_token(agents: Agents, server: TestServer) -> None:

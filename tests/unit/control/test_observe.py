@@ -18,8 +18,9 @@ NEW, OLD = "new" * 5, "old" * 5
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 
 
-def child(component: str, generation: int = 1, replicas: int = 1, **status: int) -> Child:
-    counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas"), replicas) | {"observedGeneration": 1}
+def child(component: str, generation: int = 1, replicas: int = 1, surplus: int = 0, **status: int) -> Child:
+    counts = dict.fromkeys(("readyReplicas", "updatedReplicas"), replicas)
+    counts |= {"replicas": replicas + surplus, "observedGeneration": 1}
     kind = observe.WORKLOADS[component]
     return Child(
         {
@@ -116,6 +117,14 @@ CASES: list[tuple[str, Callable[[Facts], Observation], Facts, str, str, str]] = 
         "False",
         "Refused",
         "levels.kill",
+    ),
+    (
+        "a rule was refused",
+        observe.policy_active,
+        with_pods(amavis(inForce=OLD, refused=REFUSED | {"reason": "spec.spam.rules line 3: Unmatched ( in regex"})),
+        "False",
+        "InvalidRules",
+        "line 3",
     ),
     (
         "an older one was refused",
@@ -226,10 +235,10 @@ CASES: list[tuple[str, Callable[[Facts], Observation], Facts, str, str, str]] = 
     (
         "one too many",
         observe.progressing,
-        with_child("clamd", child("clamd", replicas=1, **{"readyReplicas": 1, "updatedReplicas": 1})),
-        "False",
-        "RolledOut",
-        "all",
+        with_child("clamd", child("clamd", surplus=1)),
+        "True",
+        "RollingOut",
+        "clamd",
     ),
     ("conflict", observe.progressing, replace(WELL, conflict="no quota"), "False", "ApplyFailed", "no quota"),
     ("filters", is_ready, WELL, "True", "Filtering", "1 domains"),
@@ -322,3 +331,21 @@ def test_numbers() -> None:
     assert observe.signatures(WELL) == {"version": "27000", "updated": "2026-11-24T00:00:00Z"}
     assert observe.components(with_child("clamd", None))["clamd"] == {"ready": 0, "desired": 0}
     assert observe.components(WELL)["postfix"] == {"ready": 1, "desired": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "since", "expected"),
+    [
+        ("True", "2026-11-25T00:00:00Z", True),
+        ("True", "2026-11-24T23:59:01Z", True),
+        ("True", "2026-11-24T23:59:00Z", False),
+        ("False", "2026-11-25T00:00:00Z", False),
+        ("Unknown", "2026-11-25T00:00:00Z", False),
+    ],
+)
+def test_a_gateway_has_recovered_in_the_first_minute_of_being_ready(status: str, since: str, expected: bool) -> None:
+    conditions = [
+        {"type": "Progressing", "status": "True", "lastTransitionTime": "2026-11-25T00:00:00Z"},
+        {"type": "Ready", "status": status, "lastTransitionTime": since},
+    ]
+    assert observe.recovered(conditions, NOW) is expected

@@ -100,7 +100,7 @@ def test_main_cf_refuses(value: str) -> None:
         postfix.main_cf({"myhostname": value})
 
 
-@given(hostname=of_type("HostName"))
+@given(hostname=of_type("FullHostName"))
 def test_hostname_is_one_parameter(hostname: str) -> None:
     text = postfix.main_cf(postfix.parameters(spec(hostname=hostname), NAMES))
     plain = postfix.main_cf(postfix.parameters(spec(), NAMES))
@@ -158,6 +158,19 @@ def test_b18_all_domains_are_local_whatever_the_host_is_called() -> None:
 )
 def test_b46_senders_are_normalised(patterns: list[str], keys: list[str]) -> None:
     assert amavis.sender_keys(patterns) == keys
+
+
+@pytest.mark.parametrize("lists", [{}, {"allow": [], "deny": []}])
+def test_b31_lists_are_there_when_empty(lists: dict[str, Any]) -> None:
+    document = amavis.policy(spec(lists=lists))
+    assert (document["allow"], document["deny"]) == ([], [])
+
+
+@pytest.mark.parametrize("value", ["***SPAM*** $1 @x ", "'; system(q(id)); '", "\\", '"}{"'])
+def test_b32_special_characters_are_characters(value: str) -> None:
+    assert json.loads(amavis.policy_json(spec(spam={"subjectTag": value})))["subjectTag"] == value
+    senders = ["o'brien@x.example", "a$b@x.example", "a|b&c@x.example"]
+    assert amavis.policy(spec(lists={"allow": senders}))["allow"] == sorted(senders)
 
 
 def test_notices_come_from_the_first_domain() -> None:

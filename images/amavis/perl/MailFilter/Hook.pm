@@ -6,7 +6,7 @@ use MailFilter::Releases ();
 use MailFilter::Reports ();
 use Socket qw(IPPROTO_TCP TCP_NODELAY);
 
-# Where amavis calls into this package: its own hooks (Amavis::Custom, Net::Server's), and two functions that it has no hook for.
+# Where amavis calls into this package: its own hooks (Amavis::Custom, Net::Server's), and functions that it has no hook for.
 
 sub install {
   no warnings qw(once redefine);
@@ -14,6 +14,9 @@ sub install {
   *Amavis::Custom::mail_done = \&after_mail;
   before('Amavis::run_n_children_hook', \&MailFilter::PolicyFile::refresh);   # new children share the newest policy's memory
   before('Amavis::post_bind_hook', \&send_replies_at_once);
+  my $add_header = \&Amavis::Out::EditHeader::add_header;
+  *Amavis::Out::EditHeader::add_header = sub { goto &$add_header if !says_no_spam(@_); return };
+  *Amavis::expand_variables = sub ($) { return $_[0] };     # of notices' From, where a $ is the policy's own
   MailFilter::Releases::install();
   return;
 }
@@ -38,6 +41,12 @@ sub after_mail {
   my ($self, $connection, $mail) = @_;
   MailFilter::Reports::send_report($mail);
   return;
+}
+
+# amavis writes X-Spam-Flag: NO between the tag levels. Mail programs that only look for the field's name file that as spam.
+sub says_no_spam {
+  my ($edits, $name, $value) = @_;
+  return $name eq 'X-Spam-Flag' && $value eq 'NO';
 }
 
 # Postfix pipelines its commands and amavis answers each by itself: with Nagle's algorithm the second answer waits 40 ms for

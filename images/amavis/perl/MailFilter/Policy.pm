@@ -1,10 +1,12 @@
 package MailFilter::Policy;
 use strict;
 use warnings;
+use Amavis::Util ();          # before the next: they need each other
 use Amavis::Lookup::RE ();
 use Cpanel::JSON::XS ();
 use Digest::SHA qw(sha256_hex);
 use MailFilter::Schema qw(text number integer boolean one_of optional list mapping object);
+use MailFilter::SpamRules qw(check_patterns);
 
 # policy.json as amavis' lookup tables. Pure: no file is touched here.
 
@@ -40,7 +42,7 @@ my $check = object({
   }),
 });
 
-# The tables for the octets of a policy.json; dies with a reason that names no value of it.
+# The tables for the octets of a policy.json; dies with a reason that names no value of it but a spam rule's.
 sub parse {
   my ($octets) = @_;
   my $decoded = eval { Cpanel::JSON::XS->new->utf8->decode($octets) };
@@ -105,6 +107,7 @@ sub spam_rules {
   my ($rules) = @_;
   return (spamRules => undef, spamRulesFile => undef) if !defined $rules || $rules !~ /\S/;
   my $octets = octets_of($rules);
+  check_patterns($octets);
   return (spamRules => $octets, spamRulesFile => '/run/amavis/rules/' . substr(sha256_hex($octets), 0, 12) . '.cf');
 }
 

@@ -1,0 +1,250 @@
+"""What the API server takes and refuses, in words that say what is right; what users see with kubectl."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import yaml
+from kubernetes.aio.dynamic.exceptions import DynamicApiError
+
+from mailfilter.api import API_VERSION, fields
+from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.cluster.api import Api, problem
+from support.cluster import Cluster
+from support.fieldcases import ACCEPTED, REFUSED
+from support.loop import Process, World
+from support.run import CommandError
+from support.samples import SAMPLES, SMALL, with_changes
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Object = dict[str, Any]
+RELEASE: Object = {"mailFilter": "mx", "messages": ["spam/h/hAbcDEfgh123.gz"]}
+
+
+async def dry_run(world: World, kind: str, spec: Object, name: str = "mx") -> Object:
+    """Creates nothing, but says what the API server would say."""
+    body = {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+    path = f"/apis/{API_VERSION}/namespaces/{world.namespace}/{kind.lower()}s"
+    query = [("dryRun", "All"), ("fieldValidation", "Strict")]
+    return await Api._call(world, "post", kind, path, body=body, query_params=query)
+
+
+async def refusal(world: World, kind: str, spec: Object, name: str = "mx") -> str:
+    """Why it is refused; empty when it is not."""
+    try:
+        await dry_run(world, kind, spec, name)
+    except DynamicApiError as error:
+        return problem(error)
+    return ""
+
+
+def at(name: str, value: str) -> tuple[str, Object]:
+    """Kind and spec with the value where the field type is used."""
+    domain = SMALL["domains"][0]
+    places: dict[str, Object] = {
+        "DomainName": {"domains": [domain | {"name": value}]},
+        "FullHostName": {"hostname": value},
+        "HostName": {"domains": [domain | {"relay": {"host": value}}]},
+        "EmailAddress": {"admin": value},
+        "AliasTarget": {"domains": [domain | {"aliases": {"info": [value]}}]},
+        "LocalPart": {"domains": [domain | {"aliases": {value: ["a@b"]}}]},
+        "SenderPattern": {"lists": {"allow": [value]}},
+        "HeaderFrom": {"notifications": {"headerFrom": value}},
+        "PrintableAscii": {"spam": {"subjectTag": value}},
+        "FileNamePattern": {"banned": {"names": [value]}},
+        "FileType": {"banned": {"types": [value]}},
+        "MimeType": {"banned": {"mimeTypes": [value]}},
+        "HttpUrl": {"freshclam": {"mirror": value}},
+        "SignatureUrl": {"freshclam": {"customURLs": [value]}},
+        "Quantity": {"clamd": {"resources": {"limits": {"memory": value}}}},
+        "ObjectName": {"quarantine": {"storage": {"storageClassName": value}}},
+    }
+    if name == "QuarantineId":
+        return "QuarantineRelease", RELEASE | {"messages": [value]}
+    return "MailFilter", with_changes(SMALL, **places[name])
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+async def test_field_types(world: World, name: str) -> None:
+    """The API server takes and refuses the same values as the models."""
+    taken = await asyncio.gather(*(refusal(world, *at(name, value)) for value in ACCEPTED[name]))
+    assert dict(zip(ACCEPTED[name], taken, strict=True)) == dict.fromkeys(ACCEPTED[name], "")
+    schema = fields.__dict__[name].__metadata__[1].json_schema
+    right = schema[fields.VALIDATIONS][0]["message"] if fields.VALIDATIONS in schema else "should match"
+    for value, why in zip(
+        REFUSED[name], await asyncio.gather(*(refusal(world, *at(name, value)) for value in REFUSED[name])), strict=True
+    ):
+        bounds = ("Too long", "should be at least")
+        too = len(value) > schema["maxLength"] or len(value) < schema["minLength"]
+        assert right in why or (too and any(text in why for text in bounds)), (value, why)
+
+
+SPEC_CASES: list[tuple[str, Object, str]] = [
+    ("levels out of order", {"spam": {"tagLevel": 6}}, "tagLevel must not be above tag2Level"),
+    ("levels out of order 2", {"spam": {"tag2Level": 9}}, "tag2Level must not be above killLevel"),
+    ("levels out of order 3", {"spam": {"killLevel": 11}}, "killLevel must not be above cutoffLevel"),
+    ("score", {"spam": {"killLevel": 10001, "cutoffLevel": 10002}}, "should be less than or equal to 10000"),
+    ("score in words", {"spam": {"killLevel": "much"}}, "must be of type number"),
+    ("destiny", {"virus": {"destiny": "Bounce"}}, 'supported values: "Pass", "Discard"'),
+    ("domain twice", {"domains": SMALL["domains"] * 2}, "Duplicate value"),
+    ("no domain", {"domains": []}, "should have at least 1 items"),
+    ("no relay", {"domains": [{"name": "a.b"}]}, "spec.domains[0].relay: Required value"),
+    ("port", {"domains": [{"name": "a.b", "relay": {"host": "x", "port": 0}}]}, "greater than or equal to 1"),
+    ("amavis without RWX", {"amavis": {"replicas": 2}}, "needs quarantine.storage.accessMode: ReadWriteMany"),
+    ("no amavis", {"amavis": {"replicas": 0}}, "should be greater than or equal to 1"),
+    ("no signatures", {"freshclam": {"officialDatabases": False}}, "must name at least one signature file"),
+    ("node port", {"postfix": {"service": {"nodePort": 30025}}}, "nodePort needs type NodePort or LoadBalancer"),
+    (
+        "balancer class",
+        {"postfix": {"service": {"type": "NodePort", "loadBalancerClass": "x"}}},
+        "loadBalancerClass needs type LoadBalancer",
+    ),
+    ("message size", {"messageSizeLimit": 1}, "should be greater than or equal to 65536"),
+    ("unknown field", {"spam": {"level": 5}}, 'unknown field "spec.spam.level"'),
+    ("rules", {"spam": {"rules": "x" * 65537}}, "may not be more than 65536"),
+    (
+        "b32 header from",
+        {"notifications": {"headerFrom": 'Filter "A" <x@y>'}},
+        "Content-filter <postmaster@example.com>",
+    ),
+    ("b32 quoted sender", {"lists": {"allow": ['"a\\b"@x.example']}}, "must be user@example.com"),
+    ("b32 line break", {"spam": {"subjectTag": "a\nb"}}, "must be printable ASCII characters"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), [case[1:] for case in SPEC_CASES], ids=[case[0] for case in SPEC_CASES])
+async def test_refused(world: World, change: Object, message: str) -> None:
+    assert message in await refusal(world, "MailFilter", with_changes(SMALL, **change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"messages": []}, "should have at least 1 items"),
+        ({"messages": RELEASE["messages"] * 2}, "Duplicate value"),
+        ({"messages": ["spam/../../etc/passwd"]}, "must be a quarantine id"),
+        ({"recipients": ["everybody"]}, "must be one mail address"),
+        ({"ttlSecondsAfterFinished": -1}, "should be greater than or equal to 0"),
+        ({"allowVirus": "yes"}, "must be of type boolean"),
+        ({"force": True}, 'unknown field "spec.force"'),
+    ],
+    ids=str,
+)
+async def test_refused_releases(world: World, change: Object, message: str) -> None:
+    assert message in await refusal(world, "QuarantineRelease", RELEASE | change)
+    assert not await refusal(world, "QuarantineRelease", RELEASE)
+
+
+@pytest.mark.parametrize("name", ["a" * 41, "1st", "mx.example", "mx-"])
+async def test_names_of_mailfilters(world: World, name: str) -> None:
+    """Names of pods, Services and labels begin with it."""
+    why = await refusal(world, "MailFilter", SMALL, name)
+    assert "lower-case letters, digits and -" in why or "RFC 1123" in why
+    assert not await refusal(world, "MailFilter", SMALL, "a" * 40)
+    if not name.endswith("-"):
+        assert not await refusal(world, "QuarantineRelease", RELEASE, name)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+async def test_defaults_are_filled_in_by_the_server(world: World, name: str) -> None:
+    stored = (await dry_run(world, "MailFilter", SAMPLES[name]))["spec"]
+    model = MailFilterSpec.model_validate(SAMPLES[name])
+    assert stored == json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
+
+
+async def test_unknown_fields_are_refused_by_kubectl(cluster: Cluster, quiet: str) -> None:
+    body = {
+        "apiVersion": API_VERSION,
+        "kind": "MailFilter",
+        "metadata": {"name": "mx"},
+        "spec": SMALL | {"greylisting": True},
+    }
+    for flags in ((), ("--server-side",)):
+        with pytest.raises(CommandError, match="greylisting"):
+            cluster.kubectl("-n", quiet, "apply", "--dry-run=server", *flags, "-f", "-", stdin=yaml.safe_dump(body))
+
+
+CHANGES: list[tuple[str, Object, str]] = [
+    (
+        "quarantine mode",
+        {"quarantine": {"storage": {"accessMode": "ReadWriteMany"}}},
+        "accessMode and storageClassName",
+    ),
+    ("quarantine class", {"quarantine": {"storage": {"storageClassName": "other"}}}, "cannot be changed"),
+    ("queue size", {"postfix": {"storage": {"size": "6Gi"}}}, "the volumes exist"),
+    ("queue class", {"postfix": {"storage": {"storageClassName": "other"}}}, "the volumes exist"),
+    ("signatures size", {"freshclam": {"storage": {"size": "6Gi"}}}, "the volumes exist"),
+    ("quarantine growth", {"quarantine": {"storage": {"size": "20Gi"}}}, ""),
+    ("replicas", {"postfix": {"replicas": 2}}, ""),
+    ("reclaim", {"quarantine": {"reclaim": "Delete"}}, ""),
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def existing(world: World) -> str:
+    await world.mailfilter("existing")
+    return "existing"
+
+
+@pytest.mark.parametrize(("change", "message"), [case[1:] for case in CHANGES], ids=[case[0] for case in CHANGES])
+async def test_changes(world: World, existing: str, change: Object, message: str) -> None:
+    path = f"/apis/{API_VERSION}/namespaces/{world.namespace}/mailfilters/{existing}"
+    why = ""
+    try:
+        await Api._call(
+            world,
+            "patch",
+            "MailFilter",
+            path,
+            body={"spec": change},
+            content_type="application/merge-patch+json",
+            query_params=[("dryRun", "All")],
+        )
+    except DynamicApiError as error:
+        why = problem(error)
+    assert message in why
+    assert bool(message) == bool(why)
+
+
+async def test_a_release_cannot_be_changed(cluster: Cluster, quiet: str) -> None:
+    body = {"apiVersion": API_VERSION, "kind": "QuarantineRelease", "metadata": {"name": "fixed"}, "spec": RELEASE}
+    cluster.apply(body, quiet)
+    with pytest.raises(CommandError, match="create another QuarantineRelease"):
+        cluster.apply(body | {"spec": RELEASE | {"allowVirus": True}}, quiet)
+
+
+async def test_explain(cluster: Cluster, quiet: str) -> None:
+    for path, texts in {
+        "mf": ["A mail gateway that filters spam"],
+        "mf.spec.spam": ["Spam levels and rules", "From this score mail is blocked", "killLevel", "<number>"],
+        "mf.spec.domains.relay": ["Host name or IPv4 address", "-required-"],
+        "qrel.spec": ["Which held mail goes to whom", "Seconds after which"],
+        "mf.status.conditions": ["What was observed"],
+    }.items():
+        said = " ".join(cluster.kubectl("explain", path).split())
+        for text in texts:
+            assert text in said, path
+
+
+async def test_columns(world: World, cluster: Cluster, quiet: str) -> None:
+    await world.mailfilter("columns")
+    await world.start_pods("columns")
+    await Process(world, "columns").settle()
+    head, row = (line.split() for line in cluster.kubectl("-n", quiet, "get", "mf", "columns").splitlines())
+    assert head == ["NAME", "READY", "REASON", "POLICY", "SCANNER", "QUEUED", "DEFERRED", "HELD", "AGE"]
+    assert row[:-1] == ["columns", "True", "Filtering", "True", "True", "0", "0", "0"]
+    wide = cluster.kubectl("-n", quiet, "get", "mf", "columns", "-o", "wide")
+    assert f"columns-postfix.{quiet}.svc:25" in wide
+    assert "mail for 1 domains is filtered" in wide
+    cluster.kubectl("-n", quiet, "wait", "--for=condition=Ready", "mf/columns", "--timeout=5s")
+
+    body = {"apiVersion": API_VERSION, "kind": "QuarantineRelease", "metadata": {"name": "columns"}, "spec": RELEASE}
+    cluster.apply(body, quiet)
+    await world.apply_status("QuarantineRelease", quiet, "columns", {"phase": "Releasing", "progress": "0/1"})
+    head, row = (line.split() for line in cluster.kubectl("-n", quiet, "get", "qrel", "columns").splitlines())
+    assert head == ["NAME", "MAILFILTER", "PHASE", "RELEASED", "AGE"]
+    assert row[:-1] == ["columns", "mx", "Releasing", "0/1"]
+    assert "mailfilter.mailfilter.dev/columns" in cluster.kubectl("-n", quiet, "get", "mail", "-o", "name")

@@ -1,0 +1,170 @@
+"""What the gateway takes in at its door, from whom, and for whom."""
+
+import pytest
+
+from support.cluster import Cluster
+from support.gateway import Gateway
+from support.mail import Post, message
+from support.run import wait_for
+
+LIMIT = 200_000
+COPIES = {"junior": ["junior@example.com", "team@example.com"], "abuse": ["abuse@isp.example.org"]}
+
+
+@pytest.fixture(scope="module")
+def mx(cluster: Cluster, operator: str, post: Post) -> Gateway:
+    small = {"storage": {"size": "1Gi"}}
+    relay = {"host": post.sink_host}
+    basis = {
+        "hostname": "mx.filter.example",
+        "domains": [
+            {"name": "example.com", "relay": relay, "aliases": COPIES},
+            {"name": "example.org", "relay": relay, "subdomains": False},
+        ],
+        "admin": "admin@example.org",
+        "messageSizeLimit": LIMIT,
+        "spam": {"localTestsOnly": True},
+        "quarantine": small,
+        "postfix": small | {"service": {"type": "NodePort", "externalTrafficPolicy": "Cluster"}},
+    }
+    gateway = Gateway(cluster, post, basis)
+    gateway.apply()
+    return gateway
+
+
+@pytest.fixture
+def gateway(mx: Gateway) -> Gateway:
+    """The module's gateway as it was at first."""
+    mx.apply()
+    return mx
+
+
+def node_port(gateway: Gateway) -> tuple[str, int]:
+    """Where the gateway is reached from outside of the cluster."""
+    (node,) = gateway.cluster.objects("node", gateway.namespace)
+    address = next(one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP")
+    service = gateway.cluster.get("service", "mx-postfix", gateway.namespace)
+    return address, service["spec"]["ports"][0]["nodePort"]
+
+
+def greeting(gateway: Gateway) -> str:
+    """The banner, and the answers to EHLO and QUIT."""
+    script = (
+        "import socket; s = socket.create_connection(('mx-postfix', 25), 10); f = s.makefile(); print(f.readline())"
+    )
+    ehlo = "; s.sendall(b'EHLO client.sender.example\\r\\nQUIT\\r\\n'); print(f.read())"
+    command = ("exec", "client", "--", "python", "-c", script + ehlo)
+    return gateway.cluster.kubectl("-n", gateway.namespace, *command)
+
+
+def recipients(gateway: Gateway, *, to: str) -> list[str]:
+    """Who gets a mail to that address; each mail to each recipient counts."""
+    mail, last = message(to=to), message("last")
+    gateway.send(mail, to=to)
+    gateway.report(mail)
+    wait_for(lambda: gateway.post.copies(mail), f"mail to {to}")
+    gateway.send(last)
+    gateway.post.expect(last)
+    return sorted(who for copy in gateway.post.copies(mail) for who in copy.recipients)
+
+
+def test_the_gateway_greets_by_its_name(gateway: Gateway) -> None:
+    banner, *capabilities = greeting(gateway).split("\n", 1)
+    assert banner.startswith("220 mx.filter.example ESMTP")
+    assert f"SIZE {LIMIT}" in capabilities[0]
+    assert "250-mx.filter.example" in capabilities[0]
+    mail = message()
+    gateway.send(mail)
+    received = [value for name, value in gateway.post.expect(mail).headers if name == "Received"]
+    assert any("from client.sender.example" in hop and "by mx.filter.example" in hop for hop in received)
+
+
+@pytest.mark.parametrize("from_outside", [False, True], ids=["service", "node-port"])
+def test_b21_nothing_is_relayed_for_anybody(gateway: Gateway, from_outside: bool) -> None:
+    """The node port hides the client behind an address of the cluster, which must not make it a friend."""
+    host, port = node_port(gateway) if from_outside else ("mx-postfix", 25)
+    wait_for(lambda: gateway.post.reaches(host, port), f"{host}:{port}", 30)
+    for to in ("eve@gmail.example", "eve@gmail.example@example.com", "@example.com:eve@gmail.example"):
+        (reply,) = gateway.post.send(message(), to=to, host=host, port=port)
+        assert reply.refused, (to, reply)
+    reply = gateway.refusal(message(), to="eve@gmail.example", host=host, port=port)
+    assert (reply.code, "Relay access denied" in reply.text) == (554, True)
+    (reply,) = gateway.post.send(message(), to="eve@gmail.example", sender="bob@example.com", host=host, port=port)
+    assert reply.refused["eve@gmail.example"][0] == 554
+    mail = message()
+    gateway.send(mail, host=host, port=port)
+    gateway.post.expect(mail)
+
+
+def test_only_declared_domains_are_taken(gateway: Gateway) -> None:
+    for to in ("bob@example.com", "bob@sub.example.com", "bob@a.b.example.com", "dave@example.org", "BOB@EXAMPLE.COM"):
+        assert [who.lower() for who in recipients(gateway, to=to)] == [to.lower()]
+    for to in ("bob@sub.example.org", "bob@example.net", "bob@badexample.com", "root@mx.filter.example"):
+        assert gateway.refusal(message(), to=to).code == 554
+    assert gateway.refusal(message(), to="bob").code == 504
+
+
+def test_mail_to_each_domain_is_marked(gateway: Gateway) -> None:
+    gateway.apply(spam={"localTestsOnly": True, "tagLevel": -100})
+    for to in ("bob@example.com", "bob@sub.example.com", "dave@example.org"):
+        mail = message(to=to)
+        gateway.send(mail, to=to)
+        assert gateway.post.expect(mail).header("X-Spam-Status")
+
+
+def test_b14_an_alias_gives_exactly_one_copy_to_each(gateway: Gateway) -> None:
+    assert recipients(gateway, to="junior@example.com") == ["junior@example.com", "team@example.com"]
+    assert recipients(gateway, to="Junior@Example.com") == ["junior@example.com", "team@example.com"]
+
+
+def test_mail_to_the_postmaster_goes_to_the_admin(gateway: Gateway) -> None:
+    for name in ("root", "postmaster", "abuse", "webmaster"):
+        assert recipients(gateway, to=f"{name}@example.org") == ["admin@example.org"]
+    assert recipients(gateway, to="postmaster@example.com") == ["admin@example.org"]
+
+
+def test_an_alias_goes_before_the_admin(gateway: Gateway) -> None:
+    isp = {"name": "isp.example.org", "relay": {"host": gateway.post.sink_host}}
+    gateway.apply(domains=[*gateway.basis["domains"], isp])
+    assert recipients(gateway, to="abuse@example.com") == ["abuse@isp.example.org"]
+
+
+def test_mail_above_the_limit_is_refused_at_once(gateway: Gateway) -> None:
+    big = message(attachments={"big.bin": bytes(LIMIT)})
+    assert gateway.refusal(big).code == 552
+    # What the filter adds must not make a mail too big for the rest of its way.
+    close = message(body="x" * 70 + "\n")
+    raw = close.as_bytes()
+    close.set_content(("x" * 70 + "\n") * ((LIMIT - len(raw) - 5000) // 72))
+    gateway.send(close)
+    assert gateway.post.expect(close).size > LIMIT - 8000
+
+
+def test_only_the_doors_are_open(gateway: Gateway) -> None:
+    def address(component: str) -> str:
+        (pod,) = gateway.pods(component)
+        found: str = pod["status"]["podIP"]
+        return found
+
+    closed = {"postfix": (10025, 8081), "amavis": (10024, 8081), "clamd": (3310,), "freshclam": (8080, 8081)}
+    opened = {"postfix": (2525, 9090), "amavis": (9090,), "freshclam": (9090,)}
+    services = {("mx-reinjection", 10025), ("mx-amavis", 10024), ("mx-clamd", 3310), ("mx-freshclam", 8080)}
+    reached = {(component, port) for component, ports in closed.items() for port in ports}
+    reached = {one for one in reached if gateway.post.reaches(address(one[0]), one[1])}
+    assert not reached
+    assert not {one for one in services if gateway.post.reaches(*one)}
+    assert all(gateway.post.reaches(address(component), port) for component, ports in opened.items() for port in ports)
+
+
+def test_b15_the_proxy_protocol_is_for_the_door_alone(gateway: Gateway) -> None:
+    gateway.apply(postfix=gateway.basis["postfix"] | {"proxyProtocol": True})
+    gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "Progressing", "False")
+    mail = message()
+    gateway.send(mail, proxy="PROXY TCP4 203.0.113.7 198.51.100.1 4711 25")
+    assert gateway.report(mail)["client_ip"] == "203.0.113.7"
+    received = [value for name, value in gateway.post.expect(mail).headers if name == "Received"]
+    assert any("[203.0.113.7]" in hop for hop in received)
+    (unknown,) = gateway.post.send(message(), timeout=10)
+    assert unknown.code != 250
+    reply = gateway.refusal(message(), to="eve@gmail.example", proxy="PROXY TCP4 10.0.0.7 198.51.100.1 4711 25")
+    assert reply.code == 554

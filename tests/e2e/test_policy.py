@@ -1,0 +1,176 @@
+"""A changed policy is in force as soon as status says so, without a restart and without harm to the mail meanwhile."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from email.message import EmailMessage
+
+import pytest
+
+from support.cluster import Cluster, Object
+from support.gateway import Gateway
+from support.mail import Post, message, spam
+from support.run import wait_for
+
+RULES = "body E2E_OFFER /cheap pills for tests/\nscore E2E_OFFER 7\n"
+OFFER = "Buy our cheap pills for tests.\n"
+FOUR = "body E2E_OFFER /cheap pills for tests/\nscore E2E_OFFER 4\n"
+
+
+@pytest.fixture(scope="module")
+def mx(cluster: Cluster, operator: str, post: Post) -> Gateway:
+    small = {"storage": {"size": "1Gi"}}
+    basis = {"spam": {"localTestsOnly": True, "rules": RULES}, "quarantine": small, "postfix": small}
+    gateway = Gateway(cluster, post, basis)
+    gateway.apply()
+    return gateway
+
+
+@pytest.fixture
+def gateway(mx: Gateway) -> Gateway:
+    """The module's gateway with the policy that it started with."""
+    mx.apply()
+    return mx
+
+
+def pods(gateway: Gateway) -> dict[str, tuple[str, int]]:
+    """Each pod's uid, and how often its containers were started anew."""
+    return {
+        pod["metadata"]["name"]: (
+            pod["metadata"]["uid"],
+            sum(container["restartCount"] for container in pod["status"]["containerStatuses"]),
+        )
+        for component in ("postfix", "amavis", "clamd", "freshclam")
+        for pod in gateway.pods(component)
+    }
+
+
+def status(gateway: Gateway) -> Object:
+    found: Object = gateway.cluster.get("mailfilter", gateway.name, gateway.namespace)["status"]
+    return found
+
+
+def verdict(gateway: Gateway, mail: EmailMessage) -> str:
+    """Clean, Spam…, as soon as amavis is done with the mail; it must have been judged by the policy in status."""
+    report = gateway.verdict(mail)
+    assert f"P-{status(gateway)['policy']['inForce'][:12]}" in report["policy_banks"]
+    found: str = report["content_type"]
+    return found
+
+
+def got_it(gateway: Gateway, mail: EmailMessage) -> list[str]:
+    """Who has the mail; each copy counts."""
+    return sorted(who for copy in gateway.post.copies(mail) for who in copy.recipients)
+
+
+def test_the_next_mail_obeys_and_no_pod_is_touched(gateway: Gateway) -> None:
+    before = pods(gateway)
+    basis = gateway.basis["spam"]
+
+    # The next hop's name leads nowhere for now: the mail waits, and goes to the next hop that is declared by then.
+    gateway.apply(domains=[{"name": "example.com", "relay": {"host": f"nowhere.{gateway.namespace}.svc"}}])
+    waiting = message()
+    assert verdict(gateway, waiting) == "Clean"
+    gateway.apply()
+    assert not gateway.post.copies(waiting)
+
+    gateway.apply(lists={"deny": ["alice@sender.example"]})
+    assert verdict(gateway, message()) == "Spam"
+    gateway.apply(lists={"allow": ["sender.example"]})
+    assert verdict(gateway, spam()) == "Clean"
+
+    gateway.apply(spam=basis | {"killLevel": 8})
+    marked = message("offer", OFFER)
+    gateway.send(marked)
+    assert gateway.post.expect(marked).header("X-Spam-Flag") == "YES"
+    gateway.apply(spam=basis | {"rules": FOUR})
+    scored = message("offer", OFFER)
+    gateway.send(scored)
+    assert "E2E_OFFER=4" in str(gateway.post.expect(scored).header("X-Spam-Status"))
+    gateway.apply(spam=basis | {"rules": RULES.replace("E2E_OFFER", "E2E_LATER")})
+    assert gateway.verdict(message("offer", OFFER))["tests_spam"] == ["E2E_LATER"]
+
+    assert verdict(gateway, message(attachments={"note.txt": b"text"})) == "Clean"
+    gateway.apply(banned={"names": ["note.*"]})
+    assert verdict(gateway, message(attachments={"note.txt": b"text"})) == "Banned"
+
+    assert gateway.refusal(message(), to="dave@later.example").code == 554
+    relay = {"host": gateway.post.sink_host}
+    domains = [
+        {"name": "example.com", "relay": relay, "aliases": {"team": ["bob@example.com", "dave@later.example"]}},
+        {"name": "later.example", "relay": relay},
+    ]
+    gateway.apply(domains=domains, spam=basis | {"tagLevel": -100})
+    later, team = message(to="dave@later.example"), message(to="team@example.com")
+    gateway.send(later, to="dave@later.example")
+    gateway.send(team, to="team@example.com")
+    assert gateway.post.expect(later).header("X-Spam-Status")
+    wait_for(lambda: got_it(gateway, team) == ["bob@example.com", "dave@later.example"], "mail to the alias")
+
+    gateway.apply()
+    assert gateway.refusal(message(), to="dave@later.example").code == 554
+    gateway.post.expect(waiting, timeout=120)
+    assert pods(gateway) == before
+
+
+def test_kubectl_wait_sees_the_change_through(gateway: Gateway) -> None:
+    """Neither condition may be True from before the change."""
+    gateway.declare(lists={"deny": ["alice@sender.example"]})
+    wait = ("wait", "--for=condition=Ready", "mf/mx", "--timeout=60s")
+    gateway.cluster.kubectl("-n", gateway.namespace, *wait, timeout=70)
+    assert gateway.verdict(message())["content_type"] == "Spam"
+    generation = gateway.cluster.get("mailfilter", "mx", gateway.namespace)["metadata"]["generation"]
+    wait_for(lambda: status(gateway)["observedGeneration"] == generation, "observedGeneration")
+
+
+def test_columns_tell_the_state(gateway: Gateway) -> None:
+    rows = gateway.cluster.kubectl("-n", gateway.namespace, "get", "mf", "mx").splitlines()
+    heads, cells = (row.split() for row in rows)
+    assert heads == ["NAME", "READY", "REASON", "POLICY", "SCANNER", "QUEUED", "DEFERRED", "HELD", "AGE"]
+    assert cells[:5] == ["mx", "True", "Filtering", "True", "True"]
+    wide = gateway.cluster.kubectl("get", "mf", "-A")
+    assert gateway.namespace in wide
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("header BAD eval:check_for_it()", "eval: runs code"),
+        ("loadplugin Mail::SpamAssassin::Plugin::Evil", "must begin with one of"),
+        ("body BAD /(?{ system('id') })/", "code in a pattern"),
+        ("body BAD /(never closed/", "(never closed|[Uu]nmatched)"),
+        ("score BAD much", "score must have"),
+    ],
+)
+def test_a_broken_rule_leaves_the_last_good_policy_in_force(gateway: Gateway, line: str, reason: str) -> None:
+    before, hash_before = pods(gateway), status(gateway)["policy"]["inForce"]
+    gateway.declare(spam=gateway.basis["spam"] | {"rules": f"{FOUR}{line}\n"})
+    seen = gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "PolicyActive", "False")
+    assert re.search(f"line 3: .*{reason}", seen["message"]), seen
+    report = gateway.verdict(message("offer", OFFER))
+    assert report["quarantine"].startswith("spam/")
+    assert f"P-{hash_before[:12]}" in report["policy_banks"]
+    assert pods(gateway) == before
+    gateway.apply()
+    assert verdict(gateway, message()) == "Clean"
+
+
+def test_a_stream_of_mail_does_not_feel_a_change(gateway: Gateway) -> None:
+    mails = [message(f"stream {number}") for number in range(40)]
+    relay = {"host": gateway.post.sink_host}
+    with ThreadPoolExecutor(1) as sender:
+        replies = sender.submit(gateway.post.send, *mails)
+        for number in range(100):
+            domains = [
+                {"name": "example.com", "relay": relay},
+                *({"name": f"d{one}.example", "relay": relay} for one in range(number % 5 + 1)),
+            ]
+            gateway.apply(domains=domains, lists={"deny": [f"pest{number}@client.example"]})
+            if replies.done():
+                break
+    assert number > 1, "the policy has to change while mail comes in"
+    assert [reply.code for reply in replies.result()] == [250] * len(mails)
+    banks = set()
+    for mail in mails:
+        banks.add(gateway.report(mail)["policy_banks"][0])
+        gateway.post.expect(mail)
+    assert len(banks) > 1

@@ -1,0 +1,331 @@
+"""Held mail is given back: to whom it is owed, as it came, once for each release; and status never says more."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+
+from support import install
+from support.cluster import Cluster, Object
+from support.gateway import Gateway
+from support.mail import Post, Received, message, virus
+from support.run import CommandError, wait_for
+
+RULES = "body E2E_OFFER /cheap pills for tests/\nscore E2E_OFFER 7\n"
+OFFER = "Buy our cheap pills for tests.\n"
+# Postfix expands no mail to more than 1000 recipients: it answers 451 on its reinjection port until this is undone.
+TOO_MANY = {
+    "bob": [f"team{number}@example.com" for number in range(25)],
+    **{f"team{number}": [f"t{number}-{one}@example.com" for one in range(50)] for number in range(25)},
+}
+
+
+@pytest.fixture(scope="module")
+def mx(cluster: Cluster, operator: str, post: Post) -> Gateway:
+    small = {"storage": {"size": "1Gi"}}
+    basis = {
+        "domains": domains(post, "example.com", "example.org"),
+        "spam": {"localTestsOnly": True, "rules": RULES},
+        "quarantine": small,
+        "postfix": small,
+    }
+    gateway = Gateway(cluster, post, basis)
+    gateway.apply()
+    return gateway
+
+
+@pytest.fixture
+def gateway(mx: Gateway) -> Gateway:
+    """The module's gateway with the policy that it started with."""
+    mx.apply()
+    return mx
+
+
+def domains(post: Post, *names: str, **more: object) -> list[Object]:
+    return [{"name": name, "relay": {"host": post.sink_host}, **more} for name in names]
+
+
+def offer(**kwargs: Any) -> EmailMessage:
+    """A mail that is held as spam."""
+    return message("offer", OFFER, **kwargs)
+
+
+def create(gateway: Gateway, *messages: str, **spec: object) -> str:
+    """Create a QuarantineRelease; its name."""
+    body = {
+        "apiVersion": "mailfilter.dev/v1alpha1",
+        "kind": "QuarantineRelease",
+        "metadata": {"generateName": "release-"},
+        "spec": {"mailFilter": gateway.name, "messages": list(messages), **spec},
+    }
+    return gateway.cluster.create(body, gateway.namespace)
+
+
+def status(gateway: Gateway, name: str) -> Object:
+    found: Object = gateway.cluster.get("quarantinerelease", name, gateway.namespace).get("status", {})
+    return found
+
+
+def ended(gateway: Gateway, name: str) -> Object:
+    """The status of a release that has ended."""
+    gateway.cluster.wait_condition("quarantinerelease", name, gateway.namespace, "Complete")
+    return status(gateway, name)
+
+
+def release(gateway: Gateway, *messages: str, **spec: object) -> Object:
+    """Create a QuarantineRelease and wait for its end; its status."""
+    return ended(gateway, create(gateway, *messages, **spec))
+
+
+def retrying(gateway: Gateway, name: str) -> Object:
+    """The first message of a release, once a try of it was put off."""
+
+    def put_off() -> Object:
+        one: Object = status(gateway, name)["messages"][0]
+        assert one["result"] == "Retrying", one
+        return one
+
+    return wait_for(put_off, f"{name}: Retrying")
+
+
+@contextmanager
+def refusing_for_a_while(gateway: Gateway) -> Iterator[None]:
+    """Postfix answers mail to bob@example.com with 451 on the reinjection port."""
+    gateway.apply(domains=domains(gateway.post, "example.com", aliases=TOO_MANY))
+    yield
+    gateway.apply()
+
+
+def copies_after(gateway: Gateway, name: str, mail: EmailMessage) -> list[Received]:
+    """All copies of a mail whose release has ended; a mail sent later shows that none is on its way."""
+    ended(gateway, name)
+    last = message("last")
+    gateway.send(last)
+    gateway.post.expect(last)
+    return gateway.post.copies(mail)
+
+
+def test_b07_b09_held_spam_goes_to_its_recipient_as_it_came(gateway: Gateway) -> None:
+    mail = offer(headers={"X-Of-Sender": "kept"})
+    (held,) = gateway.held(mail)
+    name = create(gateway, held)
+    (copy,) = copies_after(gateway, name, mail)
+    assert (copy.sender, copy.recipients) == ("alice@sender.example", ["bob@example.com"])
+    for field in ("From", "To", "Date", "Message-ID", "Subject", "X-Of-Sender"):
+        assert copy.header(field) == mail[field]
+    # On its way in, on its way to the filter, and on its way out of the quarantine.
+    hops = [value for field, value in copy.headers if field == "Received"]
+    assert any("from client.sender.example" in hop for hop in hops), hops
+    assert copy.header("Resent-To") == "<bob@example.com>"
+    assert held[7:].removesuffix(".gz") in str(copy.header("Resent-Message-ID"))
+    assert copy.header("Resent-Date")
+    assert copy.header("X-Spam-Flag") is None
+    found = status(gateway, name)
+    (one,) = found["messages"]
+    assert (found["phase"], found["progress"], one["result"], one["attempts"]) == ("Released", "1/1", "Released", 1)
+    assert one["reply"].startswith("250 2.0.0 ")
+    assert one["reply"].endswith(f"queued as {one['queueId']}")
+    assert found["completionTime"]
+    assert held in gateway.quarantined()
+
+
+def test_columns_tell_the_state_and_the_spec_is_fixed(gateway: Gateway) -> None:
+    (held,) = gateway.held(offer())
+    name = create(gateway, held)
+    ended(gateway, name)
+    heads, cells = gateway.cluster.kubectl("-n", gateway.namespace, "get", "qrel", name).splitlines()
+    assert heads.split() == ["NAME", "MAILFILTER", "PHASE", "RELEASED", "AGE"]
+    assert cells.split()[:4] == [name, "mx", "Released", "1/1"]
+    patch = '{"spec": {"allowVirus": true}}'
+    with pytest.raises(CommandError, match="create another QuarantineRelease"):
+        gateway.cluster.kubectl("-n", gateway.namespace, "patch", "qrel", name, "--type=merge", "-p", patch)
+
+
+def test_another_release_sends_the_mail_again(gateway: Gateway) -> None:
+    mail = offer()
+    (held,) = gateway.held(mail)
+    assert release(gateway, held)["phase"] == "Released"
+    name = create(gateway, held)
+    assert len(copies_after(gateway, name, mail)) == 2
+
+
+def test_b04_both_blocked_recipients_get_it_and_nobody_else(gateway: Gateway) -> None:
+    mail = offer(to="outsider@example.net")
+    (held,) = gateway.held(mail, to=["bob@example.com", "dave@example.org"])
+    name = create(gateway, held)
+    copies = copies_after(gateway, name, mail)
+    assert sorted(who for copy in copies for who in copy.recipients) == ["bob@example.com", "dave@example.org"]
+    (one,) = status(gateway, name)["messages"]
+    assert {each["address"]: each["released"] for each in one["recipients"]} == {
+        "bob@example.com": True,
+        "dave@example.org": True,
+    }
+
+
+def test_other_recipients_get_it_instead(gateway: Gateway) -> None:
+    mail = offer()
+    (held,) = gateway.held(mail)
+    name = create(gateway, held, recipients=["audit@example.org"])
+    assert [copy.recipients for copy in copies_after(gateway, name, mail)] == [["audit@example.org"]]
+
+
+def test_a_recipient_outside_the_domains_is_refused_with_the_reply(gateway: Gateway) -> None:
+    mail = offer()
+    (held,) = gateway.held(mail)
+    name = create(gateway, held, recipients=["bob@example.com", "eve@elsewhere.example"])
+    assert [copy.recipients for copy in copies_after(gateway, name, mail)] == [["bob@example.com"]]
+    found = status(gateway, name)
+    (one,) = found["messages"]
+    assert (found["phase"], one["result"]) == ("Failed", "Failed")
+    replies = {each["address"]: each["reply"] for each in one["recipients"]}
+    assert replies["bob@example.com"].startswith("250 2.0.0 ")
+    assert replies["eve@elsewhere.example"].startswith("554 5.7.1 ")
+    assert one["reply"] == replies["eve@elsewhere.example"]
+
+
+def test_b01_a_final_refusal_is_a_failure_with_the_reply(gateway: Gateway) -> None:
+    mail = offer(to="dave@example.org")
+    (held,) = gateway.held(mail, to="dave@example.org")
+    gateway.apply(domains=domains(gateway.post, "example.com"))
+    found = release(gateway, held)
+    (one,) = found["messages"]
+    assert (found["phase"], one["result"]) == ("Failed", "Failed")
+    assert one["reply"].startswith("554 5.7.1 ")
+    assert "dave@example.org" in one["reply"]
+    assert held in gateway.quarantined()
+    gateway.apply()
+    assert release(gateway, held)["phase"] == "Released"
+    assert gateway.post.expect(mail).recipients == ["dave@example.org"]
+
+
+def test_b01_a_temporary_refusal_is_tried_again_until_it_is_gone(gateway: Gateway) -> None:
+    mail = offer()
+    (held,) = gateway.held(mail)
+    with refusing_for_a_while(gateway):
+        name = create(gateway, held)
+        one = retrying(gateway, name)
+        assert one["reply"].startswith("451 4.")
+        assert status(gateway, name)["phase"] == "Releasing"
+        assert held in gateway.quarantined()
+    assert len(copies_after(gateway, name, mail)) == 1
+    (one,) = status(gateway, name)["messages"]
+    assert (one["result"], one["attempts"] > 1) == ("Released", True)
+
+
+def test_b02_what_is_not_there_is_not_released(gateway: Gateway) -> None:
+    found = release(gateway, "spam/A/AAAAAAAAAAAA.gz")
+    (one,) = found["messages"]
+    assert (found["phase"], one["result"], one["reason"], one["attempts"]) == ("Failed", "Failed", "NotFound", 1)
+
+
+def test_b02_a_mail_that_nobody_is_owed_is_not_released(gateway: Gateway) -> None:
+    gateway.apply(spam=gateway.basis["spam"] | {"destiny": "Pass"})
+    mail = offer()
+    (held,) = gateway.held(mail)
+    name = create(gateway, held)
+    assert len(copies_after(gateway, name, mail)) == 1
+    found = status(gateway, name)
+    (one,) = found["messages"]
+    assert (found["phase"], found["progress"], one["result"]) == ("Failed", "0/1", "Failed")
+    assert one["reason"] == "NothingToDo"
+
+
+def test_b03_banned_mail_is_released_without_naming_recipients(gateway: Gateway) -> None:
+    mail = message("tool", attachments={"tool.exe": b"harmless"})
+    (held,) = gateway.held(mail)
+    assert held.startswith("banned/")
+    assert release(gateway, held)["phase"] == "Released"
+    copy = gateway.post.expect(mail)
+    assert copy.recipients == ["bob@example.com"]
+    assert 'filename="tool.exe"' in copy.body
+
+
+def test_a_virus_is_released_only_when_that_is_said(gateway: Gateway) -> None:
+    mail = virus()
+    (held,) = gateway.held(mail)
+    found = release(gateway, held)
+    assert (found["phase"], found["messages"][0]["reason"]) == ("Failed", "VirusNotAllowed")
+    name = create(gateway, held, allowVirus=True)
+    assert len(copies_after(gateway, name, mail)) == 1
+    assert status(gateway, name)["phase"] == "Released"
+
+
+def test_messages_fail_for_themselves(gateway: Gateway) -> None:
+    good, infected = offer(), virus()
+    gone, one, other = "spam/A/AAAAAAAAAAAA.gz", *gateway.held(good, infected)
+    found = release(gateway, gone, one, other)
+    assert (found["phase"], found["progress"]) == ("PartiallyReleased", "1/3")
+    assert {each["id"]: each.get("reason") for each in found["messages"]} == {
+        gone: "NotFound",
+        one: None,
+        other: "VirusNotAllowed",
+    }
+    assert gateway.post.expect(good).recipients == ["bob@example.com"]
+
+
+def test_a_finished_release_is_deleted_when_its_time_has_come(gateway: Gateway) -> None:
+    mail = offer()
+    (held,) = gateway.held(mail)
+    name = create(gateway, held, ttlSecondsAfterFinished=1)
+    wait_for(lambda: gateway.cluster.find("qrel", name, gateway.namespace) is None, f"the end of {name}")
+    assert gateway.post.expect(mail).recipients == ["bob@example.com"]
+
+
+def test_a_release_for_a_gateway_that_is_not_there_waits_and_says_so(gateway: Gateway) -> None:
+    body = {
+        "apiVersion": "mailfilter.dev/v1alpha1",
+        "kind": "QuarantineRelease",
+        "metadata": {"name": "elsewhere"},
+        "spec": {"mailFilter": "elsewhere", "messages": ["spam/A/AAAAAAAAAAAA.gz"]},
+    }
+    gateway.cluster.apply(body, gateway.namespace)
+    seen = gateway.cluster.wait_condition("qrel", "elsewhere", gateway.namespace, "Complete", status="False")
+    assert seen["reason"] == "NoAgent"
+    assert status(gateway, "elsewhere")["phase"] == "Pending"
+
+
+def kill_operator(gateway: Gateway) -> None:
+    label = "app.kubernetes.io/name=mailfilter-operator"
+    command = ("delete", "pod", "-l", label, "--grace-period=0", "--force")
+    gateway.cluster.kubectl("-n", install.SYSTEM, *command)
+
+
+def kill_agent(gateway: Gateway) -> None:
+    gateway.cluster.kill_container(gateway.pods("amavis")[0]["metadata"]["name"], "agent", gateway.namespace)
+
+
+def kill_amavis(gateway: Gateway) -> None:
+    gateway.cluster.kill_container(gateway.pods("amavis")[0]["metadata"]["name"], "amavis", gateway.namespace)
+
+
+@pytest.mark.parametrize("kill", [kill_operator, kill_agent])
+def test_each_mail_is_released_once_whoever_dies_meanwhile(gateway: Gateway, kill: Any) -> None:
+    mails = [offer() for _ in range(6)]
+    waiting = gateway.held(mails[0], to="bob@example.com")
+    others = gateway.held(*mails[1:], to="carol@example.com")
+    with refusing_for_a_while(gateway):
+        # Bob's cannot be sent yet: the release is in its middle as long as this lasts.
+        name = create(gateway, *waiting, *others)
+        retrying(gateway, name)
+        kill(gateway)
+    found = ended(gateway, name)
+    assert (found["phase"], found["progress"]) == ("Released", "6/6")
+    copies_after(gateway, name, mails[-1])
+    assert [len(gateway.post.copies(mail)) for mail in mails] == [1] * 6
+
+
+@pytest.mark.parametrize("kill", [kill_operator, kill_agent, kill_amavis])
+def test_no_mail_is_released_twice_whoever_dies_at_once(gateway: Gateway, kill: Any) -> None:
+    mails = [offer() for _ in range(6)]
+    name = create(gateway, *gateway.held(*mails))
+    wait_for(lambda: status(gateway, name).get("progress", "0/6") != "0/6", "the first mail's release")
+    kill(gateway)
+    results = [(one["result"], one.get("reason")) for one in ended(gateway, name)["messages"]]
+    copies_after(gateway, name, mails[-1])
+    for mail, result in zip(mails, results, strict=True):
+        copies = len(gateway.post.copies(mail))
+        # Only amavis' own death can leave it unknown whether Postfix has a mail.
+        assert copies == 1 if result == ("Released", None) else copies <= 1
+        assert result == ("Released", None) or (kill is kill_amavis and result == ("Failed", "Interrupted"))

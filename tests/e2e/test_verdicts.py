@@ -1,0 +1,261 @@
+"""What becomes of each kind of mail, and what a policy makes of it."""
+
+import io
+import re
+import struct
+import zipfile
+from email.message import EmailMessage
+
+import pytest
+
+from support.cluster import Cluster
+from support.gateway import Gateway, mailfilter
+from support.mail import EICAR, Post, Received, message, spam, virus
+from support.run import CommandError, wait_for
+
+# The beginning of a Windows program, which is all that its type shows by.
+PROGRAM = b"MZ".ljust(60, b"\0") + struct.pack("<I4s", 64, b"PE")
+PROGRAM += struct.pack("<HHIIIHHH66xH300x", 0x14C, 1, 0, 0, 0, 224, 0x102, 0x10B, 2)
+RULES = """\
+body E2E_NEWS /you have won the lottery of tests/
+score E2E_NEWS 3.5
+body E2E_OFFER /cheap pills for tests/
+score E2E_OFFER 7
+"""
+NEWS, OFFER = "Yes, you have won the lottery of tests.\n", "Buy our cheap pills for tests.\n"
+TAG = '***SPAM*** $1 @x "q" \\ '
+ODD = ("o'brien@x.example", "a$b@x.example", "a|b&c@x.example")
+SPAM_HEADERS = ("X-Spam-Flag", "X-Spam-Score", "X-Spam-Level", "X-Spam-Status")
+
+
+@pytest.fixture(scope="module")
+def mx(cluster: Cluster, operator: str, post: Post) -> Gateway:
+    small = {"storage": {"size": "1Gi"}}
+    basis = {
+        "hostname": "mx.filter.example",
+        "spam": {"localTestsOnly": True, "rules": RULES},
+        "quarantine": small,
+        "postfix": small,
+    }
+    gateway = Gateway(cluster, post, basis)
+    gateway.apply()
+    return gateway
+
+
+@pytest.fixture
+def gateway(mx: Gateway) -> Gateway:
+    """The module's gateway with the policy that it started with."""
+    mx.apply()
+    return mx
+
+
+def attached(name: str, content: bytes) -> EmailMessage:
+    return message("pictures", attachments={name: content})
+
+
+def zipped(name: str, content: bytes) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr(name, content)
+    return archive.getvalue()
+
+
+def notice_about(gateway: Gateway, held: str) -> Received:
+    """The one notice about a held mail."""
+    (notice,) = wait_for(lambda: [one for one in gateway.post.received() if held in one.body], f"notice of {held}")
+    return notice
+
+
+def test_b18_b31_b33_clean_mail_is_inbound_and_delivered_without_marks(gateway: Gateway) -> None:
+    # No list of senders is there, the volumes are fresh, and the gateway's own name is in none of the domains.
+    mail = message()
+    report = gateway.verdict(mail)
+    assert report["content_type"] == "Clean"
+    assert "RelayedInbound" in report["actions_performed"]
+    copy = gateway.post.expect(mail)
+    assert (copy.sender, copy.recipients) == ("alice@sender.example", ["bob@example.com"])
+    assert [copy.header(name) for name in SPAM_HEADERS] == [None] * 4
+    assert any("by mx.filter.example" in value for name, value in copy.headers if name == "Received")
+
+
+def test_b11_b18_spam_is_held_on_a_fresh_volume(gateway: Gateway) -> None:
+    mail = message("offer", OFFER)
+    report = gateway.verdict(mail)
+    assert re.fullmatch(r"spam/(\w)/\1[\w-]{11}\.gz", report["quarantine"], re.ASCII)
+    assert "DiscardedInbound" in report["actions_performed"]
+    assert 5 <= report["spam_score"] < 10
+    assert report["quarantine"] in gateway.quarantined()
+    assert not gateway.post.copies(mail)
+
+
+def test_from_tag_level_on_mail_is_delivered_with_its_score_and_no_flag(gateway: Gateway) -> None:
+    mail = message("news", NEWS)
+    report = gateway.verdict(mail)
+    assert 2 <= report["spam_score"] < 5
+    copy = gateway.post.expect(mail)
+    assert str(copy.header("X-Spam-Status")).startswith("No, score=")
+    assert str(copy.header("X-Spam-Level")) == "***"
+    assert copy.header("X-Spam-Flag") is None
+    assert copy.subject == mail["Subject"]
+
+
+def test_spam_above_the_cutoff_is_neither_delivered_nor_stored(gateway: Gateway) -> None:
+    before = gateway.quarantined()
+    mail = spam()
+    report = gateway.verdict(mail)
+    assert report["spam_score"] > 10
+    assert "quarantine" not in report
+    assert gateway.quarantined() == before
+    assert not gateway.post.copies(mail)
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [virus(), attached("eicar.zip", zipped("eicar.com", EICAR)), message("text", EICAR.decode())],
+    ids=["attached", "zipped", "text"],
+)
+def test_a_virus_is_held(gateway: Gateway, mail: EmailMessage) -> None:
+    report = gateway.verdict(mail)
+    assert report["content_type"] == "Virus"
+    assert report["quarantine"].startswith("virus/")
+    assert report["quarantine"] in gateway.quarantined()
+    assert not gateway.post.copies(mail)
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        attached("holiday.EXE", b"harmless text"),
+        attached("holiday.dat", PROGRAM),
+        attached("holiday.dat", b"MZ".ljust(512, b"\0")),
+        attached("holiday.zip", zipped("holiday.exe", b"harmless text")),
+    ],
+    ids=["by-name", "by-type", "dos", "zipped"],
+)
+def test_a_banned_attachment_is_held(gateway: Gateway, mail: EmailMessage) -> None:
+    report = gateway.verdict(mail)
+    assert report["content_type"] == "Banned"
+    assert report["quarantine"].startswith("banned/")
+    assert report["quarantine"] in gateway.quarantined()
+    assert not gateway.post.copies(mail)
+
+
+def test_lists_decide_whatever_the_score(gateway: Gateway) -> None:
+    lists = {"allow": [".partner.example", "<>"], "deny": ["pest@client.example"]}
+    gateway.apply(lists=lists)
+    partner, bounce, infected = spam(sender="carol@mail.partner.example"), spam(), virus()
+    denied, neighbour = message(sender="pest@client.example"), message(sender="eve@client.example")
+    gateway.send(partner, sender="carol@mail.partner.example")
+    gateway.send(bounce, sender="")
+    gateway.send(neighbour, sender="eve@client.example")
+    for mail in (partner, bounce, neighbour):
+        assert gateway.report(mail)["content_type"] == "Clean"
+        assert gateway.post.expect(mail).header("X-Spam-Flag") is None
+    assert gateway.verdict(denied, sender="Pest@Client.example")["content_type"] == "Spam"
+    assert gateway.verdict(infected, sender="carol@mail.partner.example")["content_type"] == "Virus"
+    assert not gateway.post.copies(denied)
+    assert not gateway.post.copies(infected)
+
+
+def test_b32_special_characters_go_through_verbatim(gateway: Gateway) -> None:
+    admin, header_from = "o'brien+a$b|c&d@example.com", "Filter 1 <o'brien{$x}@example.com>"
+    gateway.apply(
+        spam=gateway.basis["spam"] | {"destiny": "Pass", "subjectTag": TAG},
+        lists={"allow": list(ODD)},
+        notifications={"virusAdmin": admin, "mailFrom": "a$b@example.com", "headerFrom": header_from},
+    )
+    tagged, infected = message("offer", OFFER), virus()
+    gateway.send(tagged, infected)
+    copy = gateway.post.expect(tagged)
+    assert copy.subject == f"{TAG}{tagged['Subject']}"
+    assert copy.header("X-Spam-Flag") == "YES"
+    notice = notice_about(gateway, gateway.report(infected)["quarantine"])
+    assert notice.recipients == [admin]
+    assert (notice.sender, notice.header("From")) == ("a$b@example.com", header_from)
+    for sender in ODD:
+        allowed = spam(sender=sender)
+        assert gateway.verdict(allowed, sender=sender)["content_type"] == "Clean"
+        assert gateway.post.expect(allowed).sender == sender
+    assert gateway.verdict(spam(sender="aXb@x.example"), sender="aXb@x.example")["content_type"] != "Clean"
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"lists": {"allow": ['"a\\\\b"@x.example']}}, "must be user@example.com"),
+        ({"lists": {"deny": ["*@x.example"]}}, "must be user@example.com"),
+        ({"lists": {"deny": ["@x.example"]}}, "must be user@example.com"),
+        ({"spam": {"subjectTag": "SPAM\nBcc: eve@x.example"}}, "must be printable ASCII"),
+        ({"notifications": {"headerFrom": 'Filter "A" <x@y.example>'}}, "must be an address such as"),
+        ({"notifications": {"virusAdmin": "admin@example.com, eve@x.example"}}, "must be one mail address"),
+        ({"admin": "root@example.com\n"}, "must be one mail address"),
+    ],
+    ids=["quoted", "star", "at", "line-break", "quotes", "two", "trailing-line-break"],
+)
+def test_b32_what_cannot_be_taken_verbatim_is_refused(
+    cluster: Cluster, operator: str, post: Post, spec: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(CommandError, match=reason):
+        cluster.apply(mailfilter(post, "odd", **spec), post.namespace)
+
+
+def test_b10_notices_go_through_the_gateway(gateway: Gateway) -> None:
+    gateway.apply(notifications={"virusAdmin": "virus@example.com", "bannedAdmin": "banned@example.com"})
+    for mail, admin in ((virus(), "virus@example.com"), (attached("tool.exe", PROGRAM), "banned@example.com")):
+        (held,) = gateway.held(mail)
+        notice = notice_about(gateway, held)
+        assert (notice.sender, notice.recipients) == ("postmaster@example.com", [admin])
+        assert any("by mx.filter.example" in value for name, value in notice.headers if name == "Received")
+
+
+def test_spam_with_destiny_pass_is_delivered_marked(gateway: Gateway) -> None:
+    gateway.apply(spam=gateway.basis["spam"] | {"destiny": "Pass", "subjectTag": "***SPAM*** "})
+    offer, buy, hello = message("offer", OFFER), spam(), message()
+    gateway.send(offer, buy, hello)
+    for mail in (offer, buy):
+        copy = gateway.post.expect(mail)
+        assert copy.header("X-Spam-Flag") == "YES"
+        assert str(copy.header("X-Spam-Status")).startswith("Yes, score=")
+        assert copy.subject == f"***SPAM*** {mail['Subject']}"
+    assert gateway.post.expect(hello).subject == hello["Subject"]
+
+
+def test_what_is_switched_off_is_not_checked(gateway: Gateway) -> None:
+    gateway.apply(spam={"enabled": False, "localTestsOnly": True}, banned={"enabled": False})
+    buy, tool, infected = spam(), attached("tool.exe", PROGRAM), virus()
+    gateway.send(buy, tool, infected)
+    assert gateway.post.expect(buy).header("X-Spam-Flag") is None
+    assert gateway.post.expect(tool).recipients == ["bob@example.com"]
+    assert gateway.report(infected)["content_type"] == "Virus"
+
+
+def test_levels_rules_and_banned_names_are_as_the_policy_says(gateway: Gateway) -> None:
+    levels = {"tagLevel": -100, "tag2Level": 3, "killLevel": 6, "cutoffLevel": 5000}
+    gateway.apply(
+        spam=gateway.basis["spam"] | levels,
+        banned={"names": ["secret-?.*"], "types": [], "mimeTypes": []},
+    )
+    hello, news, buy = message(), message("news", NEWS), spam()
+    secret, tool = attached("Secret-1.txt", b"text"), attached("tool.exe", PROGRAM)
+    gateway.send(hello, news, buy, secret, tool)
+    assert str(gateway.post.expect(hello).header("X-Spam-Status")).startswith("No, ")
+    assert gateway.post.expect(news).header("X-Spam-Flag") == "YES"
+    assert gateway.report(buy)["quarantine"].startswith("spam/")
+    assert gateway.report(secret)["quarantine"].startswith("banned/")
+    assert gateway.post.expect(tool).recipients == ["bob@example.com"]
+
+
+def test_status_counts_what_is_held(gateway: Gateway) -> None:
+    gateway.held(message("offer", OFFER), virus(), attached("tool.exe", PROGRAM))
+    kinds = [held.partition("/")[0] for held in gateway.quarantined()]
+    wanted = {kind: kinds.count(kind) for kind in ("spam", "virus", "banned", "bad-header")}
+
+    def counted() -> bool:
+        status = gateway.cluster.get("mailfilter", gateway.name, gateway.namespace)["status"]
+        assert status["quarantine"]["byKind"] == wanted
+        return bool(status["quarantine"]["messages"] == len(kinds) and status["quarantine"]["bytes"] > 0)
+
+    wait_for(counted, "status.quarantine")
+    row = gateway.cluster.kubectl("-n", gateway.namespace, "get", "mf", gateway.name)
+    columns = dict(zip(row.split("\n")[0].split(), row.split("\n")[1].split(), strict=True))
+    assert columns["HELD"] == str(len(kinds))
