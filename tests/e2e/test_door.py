@@ -3,7 +3,7 @@
 import pytest
 
 from support.cluster import Cluster
-from support.gateway import Gateway
+from support.gateway import SMALL, Gateway
 from support.mail import Post, message
 from support.run import wait_for
 
@@ -13,7 +13,6 @@ COPIES = {"junior": ["junior@example.com", "team@example.com"], "abuse": ["abuse
 
 @pytest.fixture(scope="module")
 def mx(cluster: Cluster, operator: str, post: Post) -> Gateway:
-    small = {"storage": {"size": "1Gi"}}
     relay = {"host": post.sink_host}
     basis = {
         "hostname": "mx.filter.example",
@@ -24,8 +23,7 @@ def mx(cluster: Cluster, operator: str, post: Post) -> Gateway:
         "admin": "admin@example.org",
         "messageSizeLimit": LIMIT,
         "spam": {"localTestsOnly": True},
-        "quarantine": small,
-        "postfix": small | {"service": {"type": "NodePort", "externalTrafficPolicy": "Cluster"}},
+        "postfix": SMALL["postfix"] | {"service": {"type": "NodePort", "externalTrafficPolicy": "Cluster"}},
     }
     gateway = Gateway(cluster, post, basis)
     gateway.apply()

@@ -18,8 +18,7 @@ FOUR = "body E2E_OFFER /cheap pills for tests/\nscore E2E_OFFER 4\n"
 
 @pytest.fixture(scope="module")
 def mx(cluster: Cluster, operator: str, post: Post) -> Gateway:
-    small = {"storage": {"size": "1Gi"}}
-    basis = {"spam": {"localTestsOnly": True, "rules": RULES}, "quarantine": small, "postfix": small}
+    basis = {"spam": {"localTestsOnly": True, "rules": RULES}}
     gateway = Gateway(cluster, post, basis)
     gateway.apply()
     return gateway
@@ -154,23 +153,19 @@ def test_a_broken_rule_leaves_the_last_good_policy_in_force(gateway: Gateway, li
     assert verdict(gateway, message()) == "Clean"
 
 
-def test_a_stream_of_mail_does_not_feel_a_change(gateway: Gateway) -> None:
+def test_b19_a_stream_of_mail_does_not_feel_a_change(gateway: Gateway) -> None:
+    """Nor is a new domain's first mail refused anywhere on its way, which would send it back."""
     mails = [message(f"stream {number}") for number in range(40)]
     relay = {"host": gateway.post.sink_host}
+    domains, firsts = [{"name": "example.com", "relay": relay}], []
     with ThreadPoolExecutor(1) as sender:
         replies = sender.submit(gateway.post.send, *mails)
-        for number in range(100):
-            domains = [
-                {"name": "example.com", "relay": relay},
-                *({"name": f"d{one}.example", "relay": relay} for one in range(number % 5 + 1)),
-            ]
-            gateway.apply(domains=domains, lists={"deny": [f"pest{number}@client.example"]})
-            if replies.done():
-                break
-    assert number > 1, "the policy has to change while mail comes in"
+        while not replies.done() or len(firsts) < 2:
+            domains.append({"name": f"d{len(domains)}.example", "relay": relay})
+            gateway.apply(domains=domains, lists={"deny": [f"pest{len(domains)}@client.example"]})
+            firsts.append(message("first"))
+            gateway.send(firsts[-1], to=f"bob@{domains[-1]['name']}")
     assert [reply.code for reply in replies.result()] == [250] * len(mails)
-    banks = set()
-    for mail in mails:
-        banks.add(gateway.report(mail)["policy_banks"][0])
+    for mail in mails + firsts:
         gateway.post.expect(mail)
-    assert len(banks) > 1
+    assert len({gateway.report(mail)["policy_banks"][0] for mail in mails}) > 1

@@ -24,12 +24,9 @@ TOO_MANY = {
 
 @pytest.fixture(scope="module")
 def mx(cluster: Cluster, operator: str, post: Post) -> Gateway:
-    small = {"storage": {"size": "1Gi"}}
     basis = {
         "domains": domains(post, "example.com", "example.org"),
         "spam": {"localTestsOnly": True, "rules": RULES},
-        "quarantine": small,
-        "postfix": small,
     }
     gateway = Gateway(cluster, post, basis)
     gateway.apply()

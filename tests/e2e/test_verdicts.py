@@ -30,12 +30,9 @@ SPAM_HEADERS = ("X-Spam-Flag", "X-Spam-Score", "X-Spam-Level", "X-Spam-Status")
 
 @pytest.fixture(scope="module")
 def mx(cluster: Cluster, operator: str, post: Post) -> Gateway:
-    small = {"storage": {"size": "1Gi"}}
     basis = {
         "hostname": "mx.filter.example",
         "spam": {"localTestsOnly": True, "rules": RULES},
-        "quarantine": small,
-        "postfix": small,
     }
     gateway = Gateway(cluster, post, basis)
     gateway.apply()

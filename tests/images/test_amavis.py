@@ -189,7 +189,7 @@ def test_banned_rules_decide_in_the_order_types_allowed_names(perl: Container) -
 _REPORT = r"""
 use MailFilter::Reports; use Socket;
 my $long = ['x' x 300_000];
-my @reports = ({ type => 'amavis', recipients => ['bob'] }, { type => 'amavis', recipients => $long, to_addr => $long });
+my @reports = ({ type => 'amavis', recipients => ['bob'] }, { type => 'amavis', recipients => $long, rcpt_to => [] });
 no warnings 'redefine';
 *Amavis::structured_report = sub { shift @reports };
 MailFilter::Reports::send_report('nobody listens');

@@ -10,13 +10,23 @@ from support.cluster import Cluster, Object
 from support.mail import Post, Reply
 from support.run import wait_for
 
+_LITTLE = {"requests": {"cpu": "10m", "memory": "64Mi"}}
+_STORAGE = {"size": "1Gi"}
+SMALL: Object = {
+    "quarantine": {"storage": _STORAGE},
+    "postfix": {"storage": _STORAGE, "resources": _LITTLE},
+    "amavis": {"resources": _LITTLE},
+    "clamd": {"resources": _LITTLE},
+}
+"""Parts of a MailFilter of which several find room on one node."""
+
 
 def mailfilter(post: Post, name: str = "mx", **spec: Any) -> Object:
     """A gateway for example.com whose next hop is the sink and whose one signature is EICAR's; spec fields replace."""
-    basic = {
+    basic = SMALL | {
         "hostname": "mx.example.com",
         "domains": [{"name": "example.com", "relay": {"host": post.sink_host}}],
-        "freshclam": {"officialDatabases": False, "customURLs": [post.signatures_url]},
+        "freshclam": {"officialDatabases": False, "customURLs": [post.signatures_url], "storage": _STORAGE},
     }
     return {
         "apiVersion": "mailfilter.dev/v1alpha1",

@@ -68,9 +68,9 @@ class Victim(Gateway):
 
     def pod(self, component: str) -> str:
         """The name of the component's one pod."""
-        (pod,) = self.live(component)
-        name: str = pod["metadata"]["name"]
-        return name
+        names: list[str] = [pod["metadata"]["name"] for pod in self.live(component)]
+        assert len(names) == 1, f"pods of {component}: {names}"
+        return names[0]
 
     def uids(self) -> dict[str, tuple[str, int]]:
         """Each pod's uid and how often its containers were started anew."""

@@ -287,6 +287,11 @@ class MailFilterSpec(Model):
                     "without officialDatabases, freshclam.customURLs must name at least one signature file",
                 ),
                 rule(
+                    "self.freshclam.customURLs.all(one, self.freshclam.customURLs.exists_one(other, "
+                    "one.substring(one.lastIndexOf('/')) == other.substring(other.lastIndexOf('/'))))",
+                    "freshclam.customURLs must end in different file names: all files are in one folder",
+                ),
+                rule(
                     "self.quarantine.storage.accessMode == oldSelf.quarantine.storage.accessMode && "
                     + _same_class("quarantine"),
                     "quarantine.storage: accessMode and storageClassName cannot be changed, the volume exists; "

@@ -85,6 +85,10 @@ class MailFilterLoop:
             scrape_annotations=self._settings.scrape_annotations,
         )
         rules = [str(bad) for bad in bad_rules(spec.spam.rules or "")]
+        if rules and await self._api.get("v1", POLICY_OBJECT[0], namespace, names.of(POLICY_OBJECT[1])) is None:
+            why = f"{rules[0]}. Nothing is set up before that is mended."
+            await self._report(body, [no("Ready", "InvalidRules", why), no("PolicyActive", "InvalidRules", why)], {})
+            return self._settings.resync_seconds
         children = dict(self._cache.children(key))
         conflict = None
         try:
@@ -218,7 +222,13 @@ class MailFilterLoop:
         conditions, changed = merged(old.get("conditions", []), seen, body["metadata"]["generation"])
         new = status | {"conditions": conditions}
         if new != old:
-            written = await self._api.apply_status("MailFilter", namespace, name, new)
+            try:
+                written = await self._api.apply_status("MailFilter", namespace, name, new)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                # Deleted meanwhile: the watch will say so.
+                return conditions
             # The watch brings the same later; until then the next round must not report the transition again.
             current = self._cache.mailfilters.get((namespace, name))
             if current and current["metadata"]["uid"] == written["metadata"]["uid"]:

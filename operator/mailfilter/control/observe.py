@@ -202,7 +202,7 @@ def quarantine_writable(facts: Facts) -> Observation:
     if not known:
         return unknown(kind, "AgentsUnreachable", "no amavis pod can be asked yet")
     for pod in known:
-        if not (pod.status or {})["amavis"]["quarantine"]["writable"]:
+        if not (pod.status or {}).get("amavis", {}).get("quarantine", {}).get("writable"):
             return no(
                 kind,
                 "NotWritable",
