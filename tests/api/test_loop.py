@@ -273,6 +273,18 @@ async def test_bad_rules_leave_the_policy_as_it_is(world: World) -> None:
     assert (await world.condition("rules", "PolicyActive"))["status"] == "True"
 
 
+async def test_bad_rules_of_a_new_mailfilter_set_nothing_up(world: World) -> None:
+    process = await made(world, "newrules", with_changes(SMALL, spam={"rules": "loadplugin X /tmp/x.pm\n"}))
+    assert await world.object("ConfigMap", "newrules-policy") is None
+    assert await world.object("StatefulSet", "newrules-amavis") is None
+    condition = await world.condition("newrules", "Ready")
+    assert (condition["status"], condition["reason"]) == ("False", "InvalidRules")
+    assert "spec.spam.rules line 1" in condition["message"]
+    await world.mailfilter("newrules", SMALL)
+    await process.settle()
+    assert await world.object("StatefulSet", "newrules-amavis")
+
+
 async def test_what_the_api_server_refuses_is_a_condition(world: World) -> None:
     """And no reason to ask it every second, nor to leave the policy behind."""
     process = await made(world, "refused")

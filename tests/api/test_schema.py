@@ -96,6 +96,11 @@ SPEC_CASES: list[tuple[str, Object, str]] = [
     ("amavis without RWX", {"amavis": {"replicas": 2}}, "needs quarantine.storage.accessMode: ReadWriteMany"),
     ("no amavis", {"amavis": {"replicas": 0}}, "should be greater than or equal to 1"),
     ("no signatures", {"freshclam": {"officialDatabases": False}}, "must name at least one signature file"),
+    (
+        "signatures of one name",
+        {"freshclam": {"customURLs": ["http://one.example/a.ndb", "http://two.example/a.ndb"]}},
+        "must end in different file names",
+    ),
     ("node port", {"postfix": {"service": {"nodePort": 30025}}}, "nodePort needs type NodePort or LoadBalancer"),
     (
         "balancer class",
