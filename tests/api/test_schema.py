@@ -243,7 +243,7 @@ async def test_columns(world: World, cluster: Cluster, quiet: str) -> None:
     assert row[:-1] == ["columns", "True", "Filtering", "True", "True", "0", "0", "0"]
     wide = cluster.kubectl("-n", quiet, "get", "mf", "columns", "-o", "wide")
     assert f"columns-postfix.{quiet}.svc:25" in wide
-    assert "mail for 1 domains is filtered" in wide
+    assert "mail is filtered; domains: 1" in wide
     cluster.kubectl("-n", quiet, "wait", "--for=condition=Ready", "mf/columns", "--timeout=5s")
 
     body = {"apiVersion": API_VERSION, "kind": "QuarantineRelease", "metadata": {"name": "columns"}, "spec": RELEASE}

@@ -168,8 +168,9 @@ def test_mails_by_verdict_score_and_stage(gateway: Victim, prometheus: Prometheu
 
 
 def test_quarantine_queue_signatures_and_policy(gateway: Victim, prometheus: Prometheus) -> None:
+    gateway.verdict(virus())
+    wait_for(lambda: gateway.status()["quarantine"]["byKind"]["virus"] >= 1, "the virus in status")
     status = gateway.status()
-    assert status["quarantine"]["byKind"]["virus"] >= 1
     kinds = {kind: float(count) for kind, count in status["quarantine"]["byKind"].items()}
     prometheus.wait("sum by (kind) (mailfilter_quarantine_messages)", kinds)
     free = prometheus.query("sum(mailfilter_quarantine_free_bytes)")[""]

@@ -249,7 +249,7 @@ def ready(facts: Facts, others: list[Observation]) -> Observation:
         seen = by_type[needed]
         if seen.status != "True":
             return Observation(kind, seen.status, seen.reason, f"{needed}: {seen.message}")
-    return yes(kind, "Filtering", f"mail for {len(facts.spec.domains)} domains is filtered")
+    return yes(kind, "Filtering", f"mail is filtered; domains: {len(facts.spec.domains)}")
 
 
 def observations(facts: Facts) -> list[Observation]:

@@ -196,5 +196,5 @@ def _complete(messages: list[Object]) -> Observation:
         return no("Complete", phase, f"{len(open_ones)} of {len(messages)} messages are not done; {why}")
     if failed:
         why = f"{failed[0]['id']}: {failed[0].get('reason') or ''} {failed[0].get('reply') or ''}".strip()
-        return yes("Complete", phase, f"{len(failed)} of {len(messages)} messages were not released; {why}")
-    return yes("Complete", phase, f"{len(messages)} messages were released")
+        return yes("Complete", phase, f"{len(failed)} of {len(messages)} not released; {why}")
+    return yes("Complete", phase, f"all of {len(messages)} released")
