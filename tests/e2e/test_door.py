@@ -8,7 +8,7 @@ from support.mail import Post, message
 from support.run import wait_for
 
 LIMIT = 200_000
-COPIES = {"junior": ["junior@example.com", "team@example.com"], "abuse": ["abuse@isp.example.org"]}
+COPIES = {"junior": ["junior@example.com", "team@example.com"], "abuse": ["desk@isp.example.org"]}
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +46,12 @@ def node_port(gateway: Gateway) -> tuple[str, int]:
 
 
 def greeting(gateway: Gateway) -> str:
-    """The banner, and the answers to EHLO and QUIT."""
+    """The banner and the answer to EHLO."""
     script = (
-        "import socket; s = socket.create_connection(('mx-postfix', 25), 10); f = s.makefile(); print(f.readline())"
+        "import smtplib; smtp = smtplib.SMTP(); print(smtp.connect('mx-postfix', 25)[1].decode()); "
+        "print(smtp.ehlo('client.sender.example')[1].decode())"
     )
-    ehlo = "; s.sendall(b'EHLO client.sender.example\\r\\nQUIT\\r\\n'); print(f.read())"
-    command = ("exec", "client", "--", "python", "-c", script + ehlo)
-    return gateway.cluster.kubectl("-n", gateway.namespace, *command)
+    return gateway.cluster.kubectl("-n", gateway.namespace, "exec", "client", "--", "python", "-c", script)
 
 
 def recipients(gateway: Gateway, *, to: str) -> list[str]:
@@ -67,10 +66,10 @@ def recipients(gateway: Gateway, *, to: str) -> list[str]:
 
 
 def test_the_gateway_greets_by_its_name(gateway: Gateway) -> None:
-    banner, *capabilities = greeting(gateway).split("\n", 1)
-    assert banner.startswith("220 mx.filter.example ESMTP")
-    assert f"SIZE {LIMIT}" in capabilities[0]
-    assert "250-mx.filter.example" in capabilities[0]
+    banner, name, *capabilities = greeting(gateway).splitlines()
+    assert banner == "mx.filter.example ESMTP"
+    assert name == "mx.filter.example"
+    assert {f"SIZE {LIMIT}", "PIPELINING", "8BITMIME", "SMTPUTF8"} <= set(capabilities)
     mail = message()
     gateway.send(mail)
     received = [value for name, value in gateway.post.expect(mail).headers if name == "Received"]
@@ -97,9 +96,8 @@ def test_b21_nothing_is_relayed_for_anybody(gateway: Gateway, from_outside: bool
 def test_only_declared_domains_are_taken(gateway: Gateway) -> None:
     for to in ("bob@example.com", "bob@sub.example.com", "bob@a.b.example.com", "dave@example.org", "BOB@EXAMPLE.COM"):
         assert [who.lower() for who in recipients(gateway, to=to)] == [to.lower()]
-    for to in ("bob@sub.example.org", "bob@example.net", "bob@badexample.com", "root@mx.filter.example"):
+    for to in ("bob@sub.example.org", "bob@example.net", "bob@badexample.com", "root@mx.filter.example", "root"):
         assert gateway.refusal(message(), to=to).code == 554
-    assert gateway.refusal(message(), to="bob").code == 504
 
 
 def test_mail_to_each_domain_is_marked(gateway: Gateway) -> None:
@@ -124,7 +122,7 @@ def test_mail_to_the_postmaster_goes_to_the_admin(gateway: Gateway) -> None:
 def test_an_alias_goes_before_the_admin(gateway: Gateway) -> None:
     isp = {"name": "isp.example.org", "relay": {"host": gateway.post.sink_host}}
     gateway.apply(domains=[*gateway.basis["domains"], isp])
-    assert recipients(gateway, to="abuse@example.com") == ["abuse@isp.example.org"]
+    assert recipients(gateway, to="abuse@example.com") == ["desk@isp.example.org"]
 
 
 def test_mail_above_the_limit_is_refused_at_once(gateway: Gateway) -> None:

@@ -25,6 +25,7 @@ DRIFT: list[tuple[str, str, Object]] = [
     ("service", "amavis", {"spec": {"ports": [{"port": 10024, "targetPort": 1}]}}),
     ("networkpolicy", "amavis", {"spec": {"ingress": [{}]}}),
     ("poddisruptionbudget", "amavis", {"spec": {"maxUnavailable": 0}}),
+    ("poddisruptionbudget", "clamd", {"metadata": {"labels": {INSTANCE: "another"}}}),
     ("statefulset", "freshclam", {"spec": {"replicas": 0}}),
     ("deployment", "clamd", {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 31}}}}),
 ]
@@ -214,7 +215,8 @@ def test_two_gateways_in_one_namespace_and_one_in_another(
     wait_for(lambda: set(children(second)) <= claims and not second.live(), "nothing but the claim of held mail", 120)
     assert set(children(second)) == claims
     assert cluster.find("pvc", "queue-second-postfix-0", post.namespace), "undelivered mail may be in the queue"
-    assert not cluster.find("pvc", "signatures-second-freshclam-0", post.namespace)
+    signatures = "signatures-second-freshclam-0"
+    wait_for(lambda: not cluster.find("pvc", signatures, post.namespace), "the signatures' claim gone")
     gateway.ready()
     assert third.uids() == before
 

@@ -69,8 +69,8 @@ def test_the_next_mail_obeys_and_no_pod_is_touched(gateway: Gateway) -> None:
     gateway.apply(domains=[{"name": "example.com", "relay": {"host": f"nowhere.{gateway.namespace}.svc"}}])
     waiting = message()
     assert verdict(gateway, waiting) == "Clean"
-    gateway.apply()
     assert not gateway.post.copies(waiting)
+    gateway.apply()
 
     gateway.apply(lists={"deny": ["alice@sender.example"]})
     assert verdict(gateway, message()) == "Spam"
@@ -143,8 +143,13 @@ def test_columns_tell_the_state(gateway: Gateway) -> None:
 def test_a_broken_rule_leaves_the_last_good_policy_in_force(gateway: Gateway, line: str, reason: str) -> None:
     before, hash_before = pods(gateway), status(gateway)["policy"]["inForce"]
     gateway.declare(spam=gateway.basis["spam"] | {"rules": f"{FOUR}{line}\n"})
-    seen = gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "PolicyActive", "False")
-    assert re.search(f"line 3: .*{reason}", seen["message"]), seen
+
+    def refused() -> Object:
+        seen = gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "PolicyActive", "False")
+        assert seen["reason"] == "InvalidRules"
+        return seen
+
+    assert re.search(f"line 3: .*{reason}", wait_for(refused, "the refusal")["message"])
     report = gateway.verdict(message("offer", OFFER))
     assert report["quarantine"].startswith("spam/")
     assert f"P-{hash_before[:12]}" in report["policy_banks"]
@@ -157,7 +162,8 @@ def test_b19_a_stream_of_mail_does_not_feel_a_change(gateway: Gateway) -> None:
     """Nor is a new domain's first mail refused anywhere on its way, which would send it back."""
     mails = [message(f"stream {number}") for number in range(40)]
     relay = {"host": gateway.post.sink_host}
-    domains, firsts = [{"name": "example.com", "relay": relay}], []
+    domains: list[Object] = [{"name": "example.com", "relay": relay}]
+    firsts: list[EmailMessage] = []
     with ThreadPoolExecutor(1) as sender:
         replies = sender.submit(gateway.post.send, *mails)
         while not replies.done() or len(firsts) < 2:

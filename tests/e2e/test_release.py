@@ -80,8 +80,8 @@ def retrying(gateway: Gateway, name: str) -> Object:
     """The first message of a release, once a try of it was put off."""
 
     def put_off() -> Object:
-        one: Object = status(gateway, name)["messages"][0]
-        assert one["result"] == "Retrying", one
+        one: Object = next(iter(status(gateway, name).get("messages", [])), {})
+        assert one.get("result") == "Retrying", one
         return one
 
     return wait_for(put_off, f"{name}: Retrying")

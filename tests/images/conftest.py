@@ -15,11 +15,16 @@ NAMES = ("postfix", "amavis", "clamav")
 
 
 @pytest.fixture(scope="session")
-def images() -> dict[str, str]:
-    """References of the daemons' images by name."""
+def images() -> Iterator[dict[str, str]]:
+    """References of the daemons' images by name. Tags of our own: another build removes those that it replaces."""
     subprocess.run((ROOT / "images/build", *NAMES), check=True)
     values = yaml.safe_load((ROOT / ".build/images.yaml").read_text())["images"]
-    return {name: f"{values[name]['repository']}:{values[name]['tag']}" for name in NAMES}
+    kept = {name: f"mailfilter-test:{name}-{secrets.token_hex(4)}" for name in NAMES}
+    for name, reference in kept.items():
+        docker("tag", f"{values[name]['repository']}:{values[name]['tag']}", reference)
+    yield kept
+    for reference in kept.values():
+        docker("rmi", reference)
 
 
 @pytest.fixture(scope="session")

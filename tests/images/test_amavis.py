@@ -200,17 +200,17 @@ for (1, 2) {
   recv($listener, my $datagram, 1_000_000, 0);
   print "$datagram\n";
 }
-MailFilter::Reports::send_report('a mail') for @reports = map { { number => $_ } } 1 .. 5000;
-print "never waits\n";
+MailFilter::Reports::send_report('a mail') for @reports = map { { number => $_ } } 1 .. 20;
+print "goes on\n";
 """
 
 
-def test_reports_go_to_whoever_listens_and_never_wait(module_lab: Lab) -> None:
+def test_reports_go_to_whoever_listens_and_give_up_on_who_hangs(module_lab: Lab) -> None:
     run = {"/run/amavis": module_lab.volume()}
     with module_lab.container("amavis", "infinity", user=AMAVIS, entrypoint="sleep", volumes=run) as perl:
         lines = perl.run(*_PERL, _REPORT).stdout.decode().splitlines()
     assert [json.loads(line) for line in lines[:2]] == [{"type": "amavis", "recipients": ["bob"]}, {"type": "amavis"}]
-    assert lines[2] == "never waits"
+    assert lines[2] == "goes on"
 
 
 def test_all_decoders_are_found_and_rules_are_compiled(lab: Lab) -> None:

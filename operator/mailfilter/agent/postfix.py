@@ -19,7 +19,7 @@ class PostfixAgent:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._tables = Tables(settings.table_sources, settings.tables)
+        self._tables = Tables(settings.table_sources, settings.tables, settings.spool)
         self.registry = CollectorRegistry()
         self.registry.register(self._tables)
         self.registry.register(queue.QueueMetrics(settings.spool))

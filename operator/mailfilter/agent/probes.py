@@ -4,6 +4,8 @@ import asyncio
 
 LINE_LIMIT = 4096
 NAME = "localhost"
+PROXY_HEADER = b"PROXY TCP4 127.0.0.1 127.0.0.1 1 25\r\n"
+"""A client of the PROXY protocol; Postfix does not take its `PROXY UNKNOWN`."""
 
 
 class ProbeError(Exception):
@@ -15,8 +17,8 @@ class SilentError(ProbeError):
 
 
 async def smtp(port: int, *, proxy: bool = False, seconds: float = 5.0) -> None:
-    """Greeting, HELO and QUIT; with `proxy` behind a PROXY header that names no client. Raises ProbeError."""
-    await _dialogue(port, [b"HELO localhost\r\n"], preamble=b"PROXY UNKNOWN\r\n" if proxy else b"", seconds=seconds)
+    """Greeting, HELO and QUIT; with `proxy` behind a PROXY header. Raises ProbeError."""
+    await _dialogue(port, [b"HELO localhost\r\n"], preamble=PROXY_HEADER if proxy else b"", seconds=seconds)
 
 
 async def greeting(port: int, *, seconds: float) -> None:

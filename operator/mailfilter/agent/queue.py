@@ -113,7 +113,7 @@ class QueueMetrics(Collector):
             messages.add_metric([name], queue.messages[name])
             oldest.add_metric([name], queue.oldest(name))
         ages = GaugeMetricFamily(
-            "mailfilter_queue_age_messages", "Mails in the queue that are not older than le seconds.", labels=["le"]
+            "mailfilter_queue_age_messages", "Mails in the queue, not older than so many seconds.", labels=["seconds"]
         )
         every = [age for found in queue.ages.values() for age in found]
         for bound in AGES:

@@ -33,17 +33,18 @@ class TablesState:
 
 
 class Tables(Collector):
-    """Sources (the mounted ConfigMap) and compiled tables of the pod."""
+    """Sources (the mounted ConfigMap) and compiled tables of the pod, and the ones that Postfix has loaded."""
 
-    def __init__(self, sources: Path, compiled: Path) -> None:
+    def __init__(self, sources: Path, compiled: Path, spool: Path) -> None:
         self._sources = sources
         self._compiled = compiled
+        self._spool = spool
 
     def state(self) -> TablesState:
         """Reads and hashes all of it. Raises OSError."""
         return TablesState(
             mounted=_mounted(self._sources),
-            in_force=_text(self._compiled / "in-force"),
+            in_force=_text(self._spool / "tables-loaded"),
             error=_text(self._compiled / "error"),
         )
 

@@ -52,9 +52,10 @@ class Cache:
         self.mailfilters: dict[Key, Object] = {}
         self.releases: dict[Key, Object] = {}
         self._children: dict[Key, dict[ChildId, Child]] = defaultdict(dict)
+        self._parents: dict[tuple[str, ChildId], Key] = {}
 
     def see(self, body: Object, *, gone: bool) -> Key | None:
-        """Takes in one event. Returns the key to reconcile for it: the object's own or its MailFilter's."""
+        """Takes in one event. Returns the key to reconcile for it: the object's own or its (former) MailFilter's."""
         store = {"MailFilter": self.mailfilters, "QuarantineRelease": self.releases}.get(body["kind"])
         if store is not None:
             key = key_of(body)
@@ -64,14 +65,16 @@ class Cache:
                 store[key] = body
             return key
         parent = owner(body)
-        if parent is None:
-            return None
         child_id = (body["kind"], body["metadata"]["name"])
-        if gone:
-            self._children[parent].pop(child_id, None)
-        else:
+        place = (body["metadata"]["namespace"], child_id)
+        # Somebody may have written another MailFilter's name on an object: the former one misses it.
+        former = self._parents.pop(place, None)
+        if former is not None:
+            self._children[former].pop(child_id, None)
+        if parent is not None and not gone:
             self._children[parent][child_id] = Child(body)
-        return parent
+            self._parents[place] = parent
+        return former or parent
 
     def children(self, key: Key) -> dict[ChildId, Child]:
         """Objects labelled as the MailFilter's."""

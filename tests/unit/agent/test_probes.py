@@ -56,7 +56,7 @@ async def test_a_postfix_that_talks_is_ready(listening):
 async def test_b15_behind_a_proxy_the_header_comes_before_the_greeting(listening):
     daemon = Daemon("220 mx\r\n", "250 mx\r\n", "221 Bye\r\n", preamble=True)
     await probes.smtp(await listening(daemon), proxy=True)
-    assert daemon.heard == [b"PROXY UNKNOWN\r\n", b"HELO localhost\r\n", b"QUIT\r\n"]
+    assert daemon.heard == [probes.PROXY_HEADER, b"HELO localhost\r\n", b"QUIT\r\n"]
 
 
 async def test_b15_a_port_that_waits_for_a_proxy_header_is_not_ready_without(listening):

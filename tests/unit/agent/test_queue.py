@@ -74,7 +74,7 @@ def test_metrics(spool, monkeypatch):
     value = registry.get_sample_value
     assert value("mailfilter_queue_messages", {"queue": "deferred"}) == 2
     assert value("mailfilter_queue_oldest_seconds", {"queue": "deferred"}) == pytest.approx(610)
-    ages = [value("mailfilter_queue_age_messages", {"le": le}) for le in ("60", "300", "900", "+Inf")]
+    ages = [value("mailfilter_queue_age_messages", {"seconds": bound}) for bound in ("60", "300", "900", "+Inf")]
     assert ages == [1, 1, 2, 2]
 
 

@@ -29,7 +29,7 @@ def generation(directory: Path, name: str, *, domains: str = "a.test\tOK\n") -> 
 @pytest.fixture
 def tables(tmp_path: Path) -> Tables:
     (tmp_path / "compiled").mkdir()
-    return Tables(tmp_path / "sources", tmp_path / "compiled")
+    return Tables(tmp_path / "sources", tmp_path / "compiled", tmp_path)
 
 
 def test_the_hash_is_over_names_and_contents_of_the_tables_alone(tables, tmp_path):
@@ -54,7 +54,7 @@ def test_the_hash_is_the_one_that_the_operator_waits_for(tables, tmp_path):
 
 
 def test_what_the_compiler_says_is_passed_on(tables, tmp_path):
-    (tmp_path / "compiled" / "in-force").write_text(HASH + "\n")
+    (tmp_path / "tables-loaded").write_text(HASH + "\n")
     (tmp_path / "compiled" / "error").write_text("postmap: fatal: line 3\n")
     assert tables.state().status() == {"mounted": None, "inForce": HASH, "error": "postmap: fatal: line 3"}
 
@@ -64,5 +64,5 @@ def test_metric(tables, tmp_path):
     registry.register(tables)
     generation(tmp_path / "sources", "..one")
     assert registry.get_sample_value("mailfilter_tables_stale") == 1
-    (tmp_path / "compiled" / "in-force").write_text(HASH)
+    (tmp_path / "tables-loaded").write_text(HASH)
     assert registry.get_sample_value("mailfilter_tables_stale") == 0

@@ -55,6 +55,19 @@ def test_children_by_their_mailfilter() -> None:
     assert cache.children(key) == {}
 
 
+@pytest.mark.parametrize("name", ["other", None])
+def test_an_object_under_another_name_is_missed_by_its_mailfilter(name: str | None) -> None:
+    cache, key = Cache(), ("mail", "mx")
+    cache.see(SERVICE, gone=False)
+    labels = {"app.kubernetes.io/instance": name} if name else {}
+    assert cache.see(SERVICE | {"metadata": SERVICE["metadata"] | {"labels": labels}}, gone=False) == key
+    assert cache.children(key) == {}
+    assert len(cache.children(("mail", "other"))) == (1 if name else 0)
+    cache.see(SERVICE, gone=False)
+    assert len(cache.children(key)) == 1
+    assert cache.children(("mail", "other")) == {}
+
+
 def test_strangers_are_nobodys() -> None:
     cache = Cache()
     bare = {key: value for key, value in SERVICE["metadata"].items() if key != "labels"}

@@ -241,7 +241,7 @@ CASES: list[tuple[str, Callable[[Facts], Observation], Facts, str, str, str]] = 
         "clamd",
     ),
     ("conflict", observe.progressing, replace(WELL, conflict="no quota"), "False", "ApplyFailed", "no quota"),
-    ("filters", is_ready, WELL, "True", "Filtering", "1 domains"),
+    ("filters", is_ready, WELL, "True", "Filtering", "domains: 1"),
     ("conflict, too", is_ready, replace(WELL, conflict="no quota"), "False", "ApplyFailed", "no quota"),
     (
         "b36 postfix down",

@@ -3,11 +3,13 @@ use strict;
 use warnings;
 use Amavis::JSON ();
 use Errno qw(EMSGSIZE);
-use Socket qw(AF_UNIX SOCK_DGRAM MSG_DONTWAIT pack_sockaddr_un);
+use Socket qw(AF_UNIX SOCK_DGRAM SOL_SOCKET SO_SNDTIMEO pack_sockaddr_un);
 
-# amavis' structured report on a mail, to whoever listens. A mail never waits for that.
+# amavis' structured report on a mail, to whoever listens.
 
 my $LISTENER = '/run/amavis/report.sock';
+# The kernel keeps ten datagrams for a busy listener; for one that hangs no mail waits longer than this.
+my $PATIENCE = pack('l!l!', 0, 100_000);    # struct timeval: seconds, microseconds
 
 sub send_report {
   my ($mail) = @_;
@@ -24,7 +26,8 @@ sub datagram {
   my $octets = Amavis::JSON::encode($report);
   utf8::encode($octets);
   socket(my $socket, AF_UNIX, SOCK_DGRAM, 0) or return 0;
-  return send($socket, $octets, MSG_DONTWAIT, pack_sockaddr_un($LISTENER));
+  setsockopt($socket, SOL_SOCKET, SO_SNDTIMEO, $PATIENCE) or return 0;
+  return send($socket, $octets, 0, pack_sockaddr_un($LISTENER));
 }
 
 1;
