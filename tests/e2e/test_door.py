@@ -8,7 +8,8 @@ from support.mail import Post, message
 from support.run import wait_for
 
 LIMIT = 200_000
-COPIES = {"junior": ["junior@example.com", "team@example.com"], "abuse": ["desk@isp.example.org"]}
+ODD = "o'brien+a$b|c&d{e}@example.com"
+COPIES = {"junior": ["junior@example.com", "team@example.com"], "abuse": ["desk@isp.example.org"], "x$y|z": [ODD]}
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,11 @@ def test_mail_to_each_domain_is_marked(gateway: Gateway) -> None:
 def test_b14_an_alias_gives_exactly_one_copy_to_each(gateway: Gateway) -> None:
     assert recipients(gateway, to="junior@example.com") == ["junior@example.com", "team@example.com"]
     assert recipients(gateway, to="Junior@Example.com") == ["junior@example.com", "team@example.com"]
+
+
+def test_b32_special_characters_in_addresses_are_only_characters(gateway: Gateway) -> None:
+    assert recipients(gateway, to="x$y|z@example.com") == [ODD]
+    assert recipients(gateway, to=ODD) == [ODD]
 
 
 def test_mail_to_the_postmaster_goes_to_the_admin(gateway: Gateway) -> None:

@@ -92,5 +92,5 @@ async def test_the_queue_manager_is_told_to_try_all_mail(tmp_path: Path) -> None
 
 
 async def test_a_queue_manager_that_is_not_there_is_told_nothing(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="qmgr|No such file"):
+    with pytest.raises(OSError, match="No such file"):
         await queue.flush(tmp_path)
