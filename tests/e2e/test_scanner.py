@@ -141,7 +141,7 @@ def test_a_new_signature_reaches_clamd(gateway: Victim, post: Post) -> None:
     post.send(first)
     post.expect(first)
     serve(gateway, SIGNATURE + LATER_SIGNATURE)
-    fetch_now(gateway, "custom.ndb updated")
+    fetch_now(gateway, "version: custom database")
     clamd = gateway.pod("clamd")
     wait_for(
         lambda: "Database correctly reloaded (2 signatures)" in gateway.cluster.logs(clamd, gateway.namespace, "clamd"),

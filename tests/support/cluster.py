@@ -51,7 +51,7 @@ class Cluster:
     def load(self, *images: str) -> None:
         """Bring local images into the node; those whose name is there already are left alone."""
         there = run("docker", "exec", f"{self.name}-control-plane", "ctr", "-n", "k8s.io", "images", "ls", "-q").split()
-        missing = [image for image in images if f"docker.io/library/{image}" not in there]
+        missing = [image for image in images if not any(name.endswith(f"/library/{image}") for name in there)]
         if missing:
             run(self.kind, "load", "docker-image", "--name", self.name, *missing, timeout=600)
 
