@@ -83,7 +83,8 @@ class Spam(Model):
     destiny: Destiny = "Discard"
     """Mail from killLevel on ($final_spam_destiny): Discard holds it in the quarantine, Pass delivers it marked."""
     subject_tag: PrintableAscii | None = None
-    """Put in front of the Subject of spam that is delivered ($sa_spam_subject_tag), such as "***SPAM*** "."""
+    """Put in front of the Subject of spam that is delivered ($sa_spam_subject_tag), such as "***SPAM*** ". amavis
+    fills in _SCORE_, _REQD_ and _YESNO_."""
     body_size_limit: Annotated[int, Field(ge=1024, le=1073741824)] = 409600
     """Mail larger than this many bytes is not checked for spam ($sa_mail_body_size_limit)."""
     local_tests_only: bool = False
