@@ -107,7 +107,6 @@ def test_a_kill_with_mail_in_flight_loses_none(
     found = wait_for(all_there(post, mails), f"all mails after {killed} was killed", 180)
     duplicates = sum(found) - MANY
     record_property("duplicates", duplicates)
-    print(f"{killed} killed with {MANY} mails in flight: none lost, {duplicates} delivered once more")
     # What a child of amavis and a client of Postfix had in hand may come twice, and nothing else.
     assert duplicates <= 10
     assert not bounces(post)
