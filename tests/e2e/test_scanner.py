@@ -9,7 +9,7 @@ from support.cluster import Cluster, Object
 from support.install import Images
 from support.mail import SIGNATURE, Post, message, virus
 from support.run import wait_for
-from support.victim import Victim, is_ready
+from support.victim import COMPONENT, Victim, is_ready
 
 PEST = "A pest that nobody knows yet."
 LATER_SIGNATURE = f"Custom.Pest.ndb:0:*:{PEST.encode().hex()}\n"
@@ -26,6 +26,13 @@ def running_clamd(gateway: Victim) -> Iterator[None]:
     yield
     gateway.put()
     gateway.ready()
+
+
+def no_clamd(gateway: Victim) -> None:
+    """Scale clamd to 0, and wait until none answers: one on its way out still scans."""
+    gateway.put(clamd={"replicas": 0})
+    gateway.wait("ScannerAvailable", "False")
+    gateway.kubectl("wait", "pod", "-l", f"{COMPONENT}=clamd", "--for=delete", "--timeout=60s", timeout=70)
 
 
 def serve(gateway: Victim, signatures: str) -> None:
@@ -47,8 +54,7 @@ def fetch_now(gateway: Victim, outcome: str) -> None:
 
 
 def test_b34_mail_waits_while_no_clamd_runs(gateway: Victim, post: Post, running_clamd: None) -> None:
-    gateway.put(clamd={"replicas": 0})
-    gateway.wait("ScannerAvailable", "False")
+    no_clamd(gateway)
     clean, bad = message(), virus()
     assert [reply.code for reply in post.send(clean, bad)] == [250, 250]
 
@@ -80,8 +86,7 @@ def test_waiting_mail_does_not_wait_for_the_next_try_when_clamd_is_back(
     gateway: Victim, post: Post, running_clamd: None
 ) -> None:
     """Postfix tries a mail the less often the longer it waits."""
-    gateway.put(clamd={"replicas": 0})
-    gateway.wait("ScannerAvailable", "False")
+    no_clamd(gateway)
     mail = message()
     assert post.send(mail)[0].code == 250
     wait_for(lambda: gateway.deferred() == 1, "the mail in the queue", 90)
