@@ -85,6 +85,10 @@ def main_cf(**changes: str) -> str:
     return "".join(f"{name} = {value}\n" for name, value in (PARAMETERS | changes).items())
 
 
+# Postfix' queue manager forgets for a while about a mail that is in delivery when it is reloaded.
+LOADED = "/var/spool/postfix/tables-loaded"
+
+
 def mail(subject: str, body: str, *, sender: str = "alice@client.example", to: str = "bob@example.com") -> EmailMessage:
     """A small mail."""
     message = EmailMessage()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from images.docker import ConfigMap, Container, Lab, eventually
-from images.gateway import TABLES, greeting, mail, main_cf, started_postfix, started_sink, started_tables
+from images.gateway import LOADED, TABLES, greeting, mail, main_cf, started_postfix, started_sink, started_tables
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Pod:
         return "" if code == 250 else f"{code} {text.decode()}"
 
     def in_force(self) -> str:
-        return (self.tables.read("/var/lib/mailfilter/tables/in-force") or b"").decode().strip()
+        return (self.postfix.read(LOADED) or b"").decode().strip()
 
     def set_tables(self, tables: dict[str, str], parameters: str | None = None) -> None:
         """As the operator does, and waits until they are in force."""
