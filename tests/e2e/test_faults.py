@@ -82,6 +82,13 @@ def deferrals(gateway: Victim, reason: str) -> list[str]:
     return [line for line in log.splitlines() if "status=deferred" in line and reason in line]
 
 
+def scans(gateway: Victim) -> int:
+    """Connections from amavis to clamd."""
+    lines = gateway.kubectl("exec", "mx-amavis-0", "-c", "amavis", "--", "cat", "/proc/net/tcp", "/proc/net/tcp6")
+    established = [line.split() for line in lines.splitlines() if " 01 " in line]
+    return sum(fields[2].endswith(f":{3310:04X}") for fields in established)
+
+
 def kill_agents(gateway: Victim) -> None:
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda agent: gateway.kill_container(*agent), AGENTS))
@@ -109,6 +116,23 @@ def test_a_kill_with_mail_in_flight_loses_none(
     record_property("duplicates", duplicates)
     # What a child of amavis and a client of Postfix had in hand may come twice, and nothing else.
     assert duplicates <= 10
+    assert not bounces(post)
+    gateway.ready()
+
+
+@pytest.mark.parametrize("lost", ["clamd", "amavis"])
+def test_a_lost_node_keeps_no_mail_for_long(gateway: Victim, post: Post, lost: str) -> None:
+    """No FIN and no RST comes from there: who waits for an answer has to find out."""
+    gateway.signal("clamd", "clamd", "SIGSTOP")
+    mails = [message(f"lost {number}") for number in range(4)]
+    assert {reply.code for reply in post.send(*mails)} == {250}
+    wait_for(lambda: scans(gateway) == 2, "two mails in the scanner's hands")
+    gateway.cut_off(lost)
+    gateway.kill(lost)
+    if lost != "clamd":
+        gateway.signal("clamd", "clamd", "SIGCONT")
+    # Much sooner than amavis' (288 s) and Postfix' (1200 s) patience with one that says nothing ends.
+    wait_for(all_there(post, mails), f"all mails after the node of {lost} was lost", 180)
     assert not bounces(post)
     gateway.ready()
 

@@ -114,6 +114,14 @@ class Victim(Gateway):
         found = self._container(self.pod(component), container)["containerID"].partition("//")[2]
         self.on_node("ctr", "-n", "k8s.io", "task", "kill", "-s", name, found)
 
+    def cut_off(self, component: str) -> None:
+        """Take the network from the component's one pod, as if its node were lost: nobody hears of its end."""
+        pod = self.pod(component)
+        container = self._container(pod, component)["containerID"].partition("//")[2]
+        tasks = self.on_node("ctr", "-n", "k8s.io", "task", "ls")
+        (pid,) = [line.split()[1] for line in tasks.splitlines() if line.startswith(container)]
+        self.on_node("nsenter", "--target", pid, "--net", "ip", "link", "set", "eth0", "down")
+
     def volume(self, claim: str) -> str:
         """The directory of a claim's volume on the node."""
         volume = self.cluster.get("pvc", claim, self.namespace)["spec"]["volumeName"]

@@ -100,9 +100,19 @@ def config_hash(*texts: str) -> str:
 
 
 def pod_template(
-    gateway: Gateway, component: str, *, uid: int | None, config: str, restart_grace: int, **spec: Any
+    gateway: Gateway,
+    component: str,
+    *,
+    uid: int | None,
+    config: str,
+    restart_grace: int,
+    sysctls: dict[str, int] | None = None,
+    **spec: Any,
 ) -> Object:
-    """A pod template; `uid` runs all containers and owns the volumes, None leaves both to the containers."""
+    """A pod template; `uid` runs all containers and owns the volumes, None leaves both to the containers.
+
+    sysctls: of those that Kubernetes counts as safe and the restricted Pod Security Standard allows.
+    """
     annotations = {CONFIG_ANNOTATION: config}
     if gateway.scrape_annotations:
         annotations |= {"prometheus.io/scrape": "true", "prometheus.io/port": str(METRICS_PORT)}
@@ -115,6 +125,8 @@ def pod_template(
             "fsGroup": uid,
             "fsGroupChangePolicy": "OnRootMismatch",
         }
+    if sysctls:
+        security["sysctls"] = [{"name": name, "value": str(value)} for name, value in sorted(sysctls.items())]
     spread = {
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",

@@ -91,6 +91,12 @@ def workload(gateway: Gateway) -> Object:
         uid=None,
         config=config_hash(_main_cf(gateway)),
         restart_grace=60,
+        # Postfix turns keepalive on: it then hears within a minute that an amavis or a next hop is lost without a FIN.
+        sysctls={
+            "net.ipv4.tcp_keepalive_time": 30,
+            "net.ipv4.tcp_keepalive_intvl": 10,
+            "net.ipv4.tcp_keepalive_probes": 3,
+        },
         containers=[daemon, compiler, beside],
         volumes=[
             config_map("config", gateway.names.of(COMPONENT)),

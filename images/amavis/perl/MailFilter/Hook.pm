@@ -4,7 +4,7 @@ use warnings;
 use MailFilter::PolicyFile ();
 use MailFilter::Releases ();
 use MailFilter::Reports ();
-use Socket qw(IPPROTO_TCP TCP_NODELAY);
+use Socket qw(IPPROTO_TCP SOL_SOCKET SO_KEEPALIVE TCP_KEEPIDLE TCP_KEEPINTVL TCP_NODELAY TCP_USER_TIMEOUT);
 
 # Where amavis calls into this package: its own hooks (Amavis::Custom, Net::Server's), and functions that it has no hook for.
 
@@ -14,6 +14,8 @@ sub install {
   *Amavis::Custom::mail_done = \&after_mail;
   before('Amavis::run_n_children_hook', \&MailFilter::PolicyFile::refresh);   # new children share the newest policy's memory
   before('Amavis::post_bind_hook', \&send_replies_at_once);
+  my $connect = \&Amavis::IO::RW::connect_attempt;
+  *Amavis::IO::RW::connect_attempt = sub { return notice_lost_peers($connect->(@_)) };
   my $add_header = \&Amavis::Out::EditHeader::add_header;
   *Amavis::Out::EditHeader::add_header = sub { goto &$add_header if !says_no_spam(@_); return };
   *Amavis::expand_variables = sub ($) { return $_[0] };     # of notices' From, where a $ is the policy's own
@@ -57,6 +59,18 @@ sub send_replies_at_once {
     setsockopt($socket, IPPROTO_TCP, TCP_NODELAY, 1) if $socket->sockdomain != Socket::AF_UNIX;
   }
   return;
+}
+
+# A node that is lost sends no FIN: clamd's answer would be awaited for minutes, by all children, while another clamd idles.
+# A peer that is alive, however busy, acknowledges at once. Seconds; the last one milliseconds.
+sub notice_lost_peers {
+  my ($socket) = @_;
+  return $socket if !$socket || $socket->sockdomain == Socket::AF_UNIX;
+  setsockopt($socket, SOL_SOCKET, SO_KEEPALIVE, 1);
+  setsockopt($socket, IPPROTO_TCP, TCP_KEEPIDLE, 10);
+  setsockopt($socket, IPPROTO_TCP, TCP_KEEPINTVL, 5);
+  setsockopt($socket, IPPROTO_TCP, TCP_USER_TIMEOUT, 20_000);
+  return $socket;
 }
 
 1;
