@@ -4,7 +4,8 @@ import hashlib
 import json
 from typing import Any
 
-from mailfilter.api.mailfilter import Domain, MailFilterSpec
+from mailfilter.api.domains import Domain
+from mailfilter.api.mailfilter import MailFilterSpec
 
 POLICY_VERSION = 1
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailfilter.api import API_VERSION
-from mailfilter.api.mailfilter import MailFilterSpec, Resources, Storage
+from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.api.pods import Resources, Storage
 from mailfilter.policy.names import Names
 
 Object = dict[str, Any]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from mailfilter.api import fields
-from mailfilter.api.mailfilter import Domain, MailFilterSpec
+from mailfilter.api.domains import Domain
+from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.policy import amavis, clamav, postfix
 from support.samples import FULL, NAMES, SMALL, spec, with_changes
 

@@ -1,0 +1,103 @@
+"""What mail is judged by, and what becomes of it: amavis."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mailfilter.api.fields import (
+    VALIDATIONS,
+    EmailAddress,
+    FileNamePattern,
+    FileType,
+    HeaderFrom,
+    MimeType,
+    Model,
+    PrintableAscii,
+    Score,
+    rule,
+)
+
+Destiny = Literal["Pass", "Discard"]
+
+
+class Spam(Model):
+    """SpamAssassin's scores and what follows from them (amavis' spam levels)."""
+
+    model_config = {
+        "json_schema_extra": {
+            VALIDATIONS: [
+                rule("self.tagLevel <= self.tag2Level", "tagLevel must not be above tag2Level"),
+                rule("self.tag2Level <= self.killLevel", "tag2Level must not be above killLevel"),
+                rule("self.killLevel <= self.cutoffLevel", "killLevel must not be above cutoffLevel"),
+            ]
+        }
+    }
+
+    enabled: bool = True
+    """Whether mail is checked for spam ($bypass_spam_checks when false)."""
+    tag_level: Score = 2.0
+    """From this score X-Spam-Status is added ($sa_tag_level_deflt)."""
+    tag2_level: Score = 5.0
+    """From this score mail is marked as spam: X-Spam-Flag, `subjectTag` ($sa_tag2_level_deflt)."""
+    kill_level: Score = 5.0
+    """From this score mail is blocked: `destiny`, and stored in the quarantine ($sa_kill_level_deflt)."""
+    cutoff_level: Score = 10.0
+    """From this score blocked mail is not stored either ($sa_quarantine_cutoff_level)."""
+    destiny: Destiny = "Discard"
+    """Mail from killLevel on ($final_spam_destiny): Discard holds it in the quarantine, Pass delivers it marked."""
+    subject_tag: PrintableAscii | None = None
+    """Put in front of the Subject of spam that is delivered ($sa_spam_subject_tag), such as "***SPAM*** ". amavis
+    fills in _SCORE_, _REQD_ and _YESNO_."""
+    body_size_limit: Annotated[int, Field(ge=1024, le=1073741824)] = 409600
+    """Mail larger than this many bytes is not checked for spam ($sa_mail_body_size_limit)."""
+    local_tests_only: bool = False
+    """Whether tests that ask the network (DNS lists, SPF) are left out ($sa_local_tests_only). Restarts amavis."""
+    rules: Annotated[str, Field(max_length=65536)] | None = None
+    """Extra SpamAssassin rules: lines of header, body, rawbody, uri, full, meta, score, describe and tflags.
+    Code (eval:, plugins) is refused. They take effect without a restart."""
+
+
+class Virus(Model):
+    """What becomes of mail in which clamd finds something. Mail that could not be scanned waits in the queue."""
+
+    destiny: Destiny = "Discard"
+    """$final_virus_destiny: Discard holds infected mail in the quarantine, Pass delivers it with X-Amavis-Alert."""
+
+
+class Banned(Model):
+    """Attachments that are not let through (amavis' banned file names and types)."""
+
+    enabled: bool = True
+    """Whether attachments are checked ($bypass_banned_checks when false)."""
+    destiny: Destiny = "Discard"
+    """$final_banned_destiny: Discard holds the mail in the quarantine, Pass delivers it with X-Amavis-Alert."""
+    names: Annotated[list[FileNamePattern], Field(max_length=500)] = ["*.exe", "*.vbs", "*.pif", "*.scr", "*.cpl"]
+    """File names, also inside archives; * and ? are wildcards, upper and lower case are the same."""
+    types: Annotated[list[FileType], Field(max_length=100)] = ["exe-ms", "dll"]
+    """Types by content as amavis names them, whatever the file is called."""
+    mime_types: Annotated[list[MimeType], Field(max_length=100)] = ["application/x-msdownload"]
+    """Declared MIME types."""
+    allow_inside: Annotated[list[FileType], Field(max_length=100)] = ["rpm", "cpio", "tar"]
+    """Types of archives in which `names` are allowed."""
+
+
+class BadHeader(Model):
+    """What becomes of mail whose header breaks RFC 5322."""
+
+    destiny: Destiny = "Pass"
+    """$final_bad_header_destiny. Many good senders break rules: Pass is the safe choice."""
+
+
+class Notifications(Model):
+    """Mails that amavis writes to administrators about what it blocked."""
+
+    virus_admin: EmailAddress | None = None
+    """Gets a notice for each infected mail ($virus_admin)."""
+    spam_admin: EmailAddress | None = None
+    """Gets a notice for each blocked spam ($spam_admin)."""
+    banned_admin: EmailAddress | None = None
+    """Gets a notice for each banned attachment ($banned_admin)."""
+    mail_from: EmailAddress | None = None
+    """Envelope sender of the notices ($mailfrom_notify_admin); postmaster at the first domain when left out."""
+    header_from: HeaderFrom | None = None
+    """From header of the notices ($hdrfrom_notify_admin)."""
