@@ -35,6 +35,11 @@ POLICY: dict[str, Any] = {
     "subjectTag": "***SPAM*** ",
     "spamRules": None,
     "destiny": {"virus": "Discard", "spam": "Discard", "banned": "Discard", "badHeader": "Pass"},
+    "virusEnabled": True,
+    "encryptedArchives": "Tag",
+    "decoding": {"enabled": True, "maxLevels": 14, "maxFiles": 3000, "maxExpandedBytes": 314572800},
+    "quarantine": {"virus": True, "spam": True, "banned": True, "badHeader": False},
+    "logLevel": 0,
     "banned": {
         "enabled": True,
         "names": ["*.exe", "*.scr"],
@@ -100,9 +105,7 @@ def mail(subject: str, body: str, *, sender: str = "alice@client.example", to: s
 
 
 @contextmanager
-def started_amavis(
-    lab: Lab, policy_map: ConfigMap, quarantine: Path, run: Path, log_level: int = 0, **env: str
-) -> Iterator[Container]:
+def started_amavis(lab: Lab, policy_map: ConfigMap, quarantine: Path, run: Path, **env: str) -> Iterator[Container]:
     """An amavis container, not waited for; volume directories of its own besides those given."""
     volumes = {
         "/etc/mailfilter/policy": policy_map.directory,
@@ -116,7 +119,6 @@ def started_amavis(
         "AMAVIS_MAX_SERVERS": "2",
         "AMAVIS_CLAMD": "clamd:3310",
         "AMAVIS_RELEASE_TO": "reinjection:10025",
-        "AMAVIS_LOG_LEVEL": str(log_level),
         "AMAVIS_LOCAL_TESTS_ONLY": "1",
         "AMAVIS_CHILD_TIMEOUT": "60",
     }

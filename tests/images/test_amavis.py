@@ -71,6 +71,8 @@ ACCEPTED: list[tuple[str, Any]] = [
     ("banned.names", ["*.{exe}", "a(b", "ü?.*", "$(id)", "[", "\\"]),
     ("spamRules", "header X Subject =~ /ü/\nscore X 1\n"),
     ("spamBodySizeLimit", None),
+    ("decoding.maxExpandedBytes", 10737418240),
+    ("encryptedArchives", "Quarantine"),
     ("localDomains", []),
 ]
 
@@ -112,6 +114,12 @@ REFUSED: list[tuple[str, Any]] = [
     ("notifications.mailFrom", "a@x.example\n"),
     ("notifications.headerFrom", "A <a@x.example>\r\nX: y"),
     ("code", "1"),
+    ("virusEnabled", 0),
+    ("encryptedArchives", "Discard"),
+    ("decoding.maxLevels", "14; system('id')"),
+    ("decoding.maxFiles", None),
+    ("quarantine.virus", "local:/etc"),
+    ("logLevel", -1),
 ]
 
 
@@ -214,8 +222,8 @@ def test_reports_go_to_whoever_listens_and_give_up_on_who_hangs(module_lab: Lab)
 
 
 def test_all_decoders_are_found_and_rules_are_compiled(lab: Lab) -> None:
-    policy_map = lab.config_map({"policy.json": json.dumps(POLICY)})
-    with started_amavis(lab, policy_map, lab.volume(), lab.volume(), log_level=2) as amavis:
+    policy_map = lab.config_map({"policy.json": json.dumps(policy(logLevel=2))})
+    with started_amavis(lab, policy_map, lab.volume(), lab.volume()) as amavis:
         amavis_ready(amavis)
         found = set(re.findall(r"(?:Found decoder|Internal decoder) for +\.(\S+)", amavis.log))
         assert " ".join(sorted(found)) == DECODERS

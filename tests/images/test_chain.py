@@ -1,9 +1,13 @@
 """One gateway of real containers: what becomes of each kind of mail, and of a release."""
 
+import io
 import json
+import secrets
 import smtplib
 import threading
+import zipfile
 from collections.abc import Iterator
+from email.message import EmailMessage
 
 import pytest
 
@@ -25,10 +29,8 @@ def gateway(chain: Gateway) -> Iterator[Gateway]:
     chain.idle()
 
 
-def exe(subject: str, name: str = "tool.exe") -> object:
-    message = mail(subject, "see attachment")
-    message.add_attachment(b"MZ\x90\x00not really", maintype="application", subtype="octet-stream", filename=name)
-    return message
+def exe(subject: str, name: str = "tool.exe") -> EmailMessage:
+    return attached(subject, name, b"MZ\x90\x00not really")
 
 
 def held_after(gateway: Gateway, subject: str) -> str:
@@ -126,6 +128,151 @@ def test_banned_attachment_is_held(gateway: Gateway, name: str) -> None:
     gateway.idle()
     assert held_after(gateway, subject).startswith("banned/")
     assert not gateway.delivered(subject)
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def encrypted(name: str) -> bytes:
+    """A zip file that says of its one file that it is encrypted."""
+    octets = bytearray(zipped({name: b"0123456789" * 20}))
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        octets[octets.index(header) + flags] |= 1
+    return bytes(octets)
+
+
+def attached(subject: str, name: str, content: bytes) -> EmailMessage:
+    message = mail(subject, "see attachment")
+    message.add_attachment(content, maintype="application", subtype="octet-stream", filename=name)
+    return message
+
+
+@pytest.mark.parametrize(("choice", "tag"), [("Tag", "***UNCHECKED*** "), ("Pass", ""), ("Quarantine", None)])
+def test_an_encrypted_archive_becomes_what_the_policy_says(gateway: Gateway, choice: str, tag: str | None) -> None:
+    subject = f"locked for {choice}"
+    gateway.set_policy(policy(encryptedArchives=choice))
+    gateway.send(attached(subject, "a.zip", encrypted("a.txt")))
+    gateway.idle()
+    report = gateway.report(subject)
+    assert report["content_type"] == "UncheckedEncrypted"
+    assert "V" in report["checks_performed"].split()
+    if tag is None:
+        assert held_after(gateway, subject).startswith("banned/")
+        assert not gateway.delivered("***UNCHECKED*** " + subject)
+        assert not gateway.delivered(subject)
+    else:
+        assert len(gateway.delivered(tag + subject)) == 1
+        assert "quarantine" not in report
+
+
+def test_names_in_an_encrypted_archive_are_checked(gateway: Gateway) -> None:
+    gateway.set_policy(policy(encryptedArchives="Pass"))
+    gateway.send(attached("locked program", "a.zip", encrypted("tool.exe")))
+    assert held_after(gateway, "locked program").startswith("banned/")
+
+
+def test_without_virus_checks_nothing_waits_for_clamd(gateway: Gateway) -> None:
+    gateway.set_policy(policy(virusEnabled=False))
+    gateway.clamd.stop()
+    gateway.send(mail("not scanned", EICAR))
+    gateway.idle()
+    gateway.clamd.start()
+    clamd_ready(gateway.clamd)
+    (delivered,) = gateway.delivered("not scanned")
+    assert "X-Virus-Scanned" not in delivered
+    assert "V" not in gateway.report("not scanned")["checks_performed"].split()
+    gateway.send(exe("not scanned, but banned"))
+    assert held_after(gateway, "not scanned, but banned").startswith("banned/")
+
+
+@pytest.mark.parametrize("virus", [True, False])
+@pytest.mark.parametrize(
+    "limit", [{"maxLevels": 3}, {"maxFiles": 12}, {"maxExpandedBytes": 102400}], ids=lambda one: next(iter(one))
+)
+def test_mail_beyond_a_limit_of_decoding_is_held(gateway: Gateway, limit: dict[str, int], virus: bool) -> None:
+    subject = f"beyond {next(iter(limit))} {virus}"
+    archive = zipped({f"{number}.txt": b"0" * 20_000 for number in range(20)})
+    for _ in range(3):
+        archive = zipped({"inner.zip": archive})
+    kinds = policy()["quarantine"] | {"banned": False}
+    gateway.set_policy(policy(virusEnabled=virus, quarantine=kinds))
+    gateway.send(attached(f"within {subject}", "a.zip", archive))
+    assert gateway.report(f"within {subject}")["content_type"] == "Clean"
+    wanted = policy()["decoding"] | limit
+    gateway.set_policy(policy(virusEnabled=virus, quarantine=kinds, decoding=wanted))
+    gateway.send(attached(subject, "a.zip", archive))
+    assert held_after(gateway, subject).startswith("banned/")
+    gateway.idle()
+    assert not gateway.delivered(subject)
+
+
+def test_without_decoding_clamd_still_sees_the_mail(gateway: Gateway) -> None:
+    gateway.set_policy(policy(decoding=policy()["decoding"] | {"enabled": False}))
+    gateway.send(exe("not unpacked"))
+    gateway.send(attached("not unpacked infected", "a.zip", zipped({"a.txt": EICAR.encode()})))
+    assert gateway.report("not unpacked")["content_type"] == "Clean"
+    assert held_after(gateway, "not unpacked infected").startswith("virus/")
+
+
+KINDS: dict[str, tuple[str, EmailMessage]] = {
+    "virus": ("virus", mail("kind virus", EICAR)),
+    "spam": ("spam", mail("kind spam", "moderate")),
+    "banned": ("banned", attached("kind banned", "a.exe", b"x")),
+    "badHeader": ("bad-header", mail("kind badHeader", "hello")),
+}
+del KINDS["badHeader"][1]["Date"]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_is_stored_or_not(gateway: Gateway, kind: str, stored: bool) -> None:
+    directory, message = KINDS[kind]
+    destiny = dict.fromkeys(policy()["destiny"], "Discard")
+    gateway.set_policy(
+        policy(
+            destiny=destiny,
+            quarantine=dict.fromkeys(KINDS, not stored) | {kind: stored},
+            spamRules="body SEVEN /moderate/\nscore SEVEN 7\n",
+        )
+    )
+    before = gateway.held()
+    gateway.send(message)
+    gateway.idle()
+    report = gateway.report(str(message["Subject"]))
+    assert report["action"] == ["DISCARD"]
+    new = [one for one in gateway.held() if one not in before]
+    assert [one.split("/")[0] for one in new] == ([directory] if stored else [])
+    assert not gateway.delivered(str(message["Subject"]))
+
+
+def test_the_log_level_changes_with_the_policy(gateway: Gateway) -> None:
+    gateway.set_policy(policy(logLevel=3))
+    gateway.send(mail("told at length", "hello"))
+    identity = gateway.report("told at length")["log_id"]
+    assert f"({identity}) Checking: " in gateway.amavis.log
+    gateway.set_policy(policy(logLevel=0))
+    gateway.send(mail("told briefly", "hello"))
+    identity = gateway.report("told briefly")["log_id"]
+    assert f"({identity}) Checking: " not in gateway.amavis.log
+
+
+def test_b51_spamassassin_sees_the_beginning_of_large_mail(gateway: Gateway) -> None:
+    levels = policy()["levels"] | {"cutoff": {"default": 2000.0, "by": {}}}
+    gateway.set_policy(policy(levels=levels))
+    large = attached("large", "a.bin", secrets.token_bytes(450_000))
+    gateway.send(large)
+    assert gateway.report("large")["spam_truncated"] is True
+    message = mail("large spam", GTUBE)
+    message.add_attachment(secrets.token_bytes(450_000), maintype="application", subtype="x", filename="a.bin")
+    gateway.send(message)
+    assert held_after(gateway, "large spam").startswith("spam/")
+    gateway.send(mail("small", "hello"))
+    assert "spam_truncated" not in gateway.report("small")
 
 
 def test_mail_that_can_be_read_in_two_ways_is_held(gateway: Gateway) -> None:

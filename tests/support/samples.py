@@ -40,7 +40,8 @@ FULL: Object = {
         "localTestsOnly": True,
         "rules": "body MY_RULE /x/\nscore MY_RULE 3.0\n",
     },
-    "virus": {"destiny": "Pass"},
+    "virus": {"destiny": "Pass", "encryptedArchives": "Quarantine"},
+    "decoding": {"maxLevels": 20, "maxFiles": 5000, "maxExpandedBytes": 1000000000, "enabled": False},
     "banned": {
         "destiny": "Pass",
         "names": ["*.js", "?.lnk"],
@@ -63,6 +64,7 @@ FULL: Object = {
     "quarantine": {
         "storage": {"size": "20Gi", "storageClassName": "shared", "accessMode": "ReadWriteMany"},
         "reclaim": "Delete",
+        "kinds": {"virus": False, "spam": False, "banned": False, "badHeader": True},
     },
     "messageSizeLimit": 52428800,
     "postfix": {

@@ -33,11 +33,15 @@ log = logging.getLogger(__name__)
 
 
 class Report(BaseModel):
-    """What the metrics need of amavis' report (Amavis.pm structured_report); sizes in bytes, times in seconds."""
+    """What the metrics need of amavis' report (Amavis.pm structured_report); sizes in bytes, times in seconds.
+
+    What begins with spam_ is added to it by the image, but for spam_score.
+    """
 
     content_type: str
     size: Annotated[int, Field(ge=0)] = 0
     spam_score: FiniteFloat | None = None
+    spam_truncated: bool = False
     elapsed: dict[str, FiniteFloat] = {}
 
 
@@ -54,6 +58,11 @@ class Reports(asyncio.DatagramProtocol):
         self._bytes = Counter("mailfilter_mail_bytes", "Size of judged mails.", registry=registry)
         self._malformed = Counter(
             "mailfilter_reports_malformed", "Datagrams that were no report of amavis.", registry=registry
+        )
+        self._truncated = Counter(
+            "mailfilter_spam_truncated",
+            "Mails of which SpamAssassin saw only the header and the first spam.bodySizeLimit bytes of the body.",
+            registry=registry,
         )
         self._scores = Histogram(
             "mailfilter_spam_score", "Highest spam score of the mail.", buckets=SCORES, registry=registry
@@ -79,6 +88,8 @@ class Reports(asyncio.DatagramProtocol):
         self._last = time.monotonic()
         self._mails.labels(verdict(report.content_type)).inc()
         self._bytes.inc(report.size)
+        if report.spam_truncated:
+            self._truncated.inc()
         if report.spam_score is not None:
             self._scores.observe(report.spam_score)
         for stage, seconds in report.elapsed.items():

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from mailfilter.api.content import Decoding
 from mailfilter.api.domains import Domain
 from mailfilter.api.fields import VALIDATIONS, EmailAddress, FullHostName, Model, rule
 from mailfilter.api.lists import Lists
@@ -72,6 +73,8 @@ class MailFilterSpec(Model):
     """Infected mail."""
     banned: Banned = Banned()
     """Banned attachments."""
+    decoding: Decoding = Decoding()
+    """How attachments and archives are unpacked."""
     bad_header: BadHeader = BadHeader()
     """Mail with a broken header."""
     lists: Lists = Lists()

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mailfilter.api.content import QuarantineKinds
 from mailfilter.api.fields import VALIDATIONS, HttpUrl, Model, ObjectName, Quantity, SignatureUrl, rule
 
 
@@ -32,6 +33,8 @@ class Quarantine(Model):
     """The volume."""
     reclaim: Literal["Retain", "Delete"] = "Retain"
     """What becomes of held mail when the MailFilter is deleted: Retain keeps the claim `<name>-quarantine`."""
+    kinds: QuarantineKinds = QuarantineKinds()
+    """Which blocked mail is stored."""
 
 
 class Resources(Model):
@@ -93,7 +96,7 @@ class Amavis(Model):
     max_servers: Annotated[int, Field(ge=1, le=64)] = 2
     """Mails that each pod scans at a time ($max_servers): the number of cores it may use."""
     log_level: Annotated[int, Field(ge=0, le=5)] = 0
-    """$log_level: 0 has one JSON line a mail, 2 adds timing, 5 is for debugging. A change restarts amavis."""
+    """$log_level: 0 has one JSON line a mail, 2 adds timing, 5 is for debugging."""
     resources: Resources = Resources(requests={"cpu": "200m", "memory": "384Mi"})
     """Requests and limits of the container amavis. About 110 MiB, 50 MiB for each server, and the mails in work."""
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mailfilter.api.content import EncryptedArchives
 from mailfilter.api.fields import (
     VALIDATIONS,
     EmailAddress,
@@ -49,7 +50,8 @@ class Spam(Model):
     """Put in front of the Subject of spam that is delivered ($sa_spam_subject_tag), such as "***SPAM*** ". amavis
     fills in _SCORE_, _REQD_ and _YESNO_."""
     body_size_limit: Annotated[int, Field(ge=1024, le=1073741824)] = 409600
-    """Mail larger than this many bytes is not checked for spam ($sa_mail_body_size_limit)."""
+    """Of a larger mail SpamAssassin sees only the header and this many bytes of the body ($sa_mail_body_size_limit).
+    Such mails are counted by mailfilter_spam_truncated_total."""
     local_tests_only: bool = False
     """Whether tests that ask the network (DNS lists, SPF) are left out ($sa_local_tests_only). Restarts amavis."""
     rules: Annotated[str, Field(max_length=65536)] | None = None
@@ -60,8 +62,16 @@ class Spam(Model):
 class Virus(Model):
     """What becomes of mail in which clamd finds something. Mail that could not be scanned waits in the queue."""
 
+    enabled: bool = True
+    """Whether mail is scanned for viruses (@bypass_virus_checks_maps when false). When false nothing waits for clamd,
+    X-Virus-Scanned is not added, and the conditions ScannerAvailable and Ready say so."""
     destiny: Destiny = "Discard"
     """$final_virus_destiny: Discard holds infected mail in the quarantine, Pass delivers it with X-Amavis-Alert."""
+    encrypted_archives: EncryptedArchives = "Tag"
+    """Mail with an archive that nobody can open, encrypted or damaged; names of files in it are checked all the same.
+    Tag delivers it with ***UNCHECKED*** in front of the Subject ($undecipherable_subject_tag): most of it is wanted,
+    and its recipient is warned. Pass delivers it unmarked, Quarantine holds it under banned/. Of no effect when
+    `enabled` is false."""
 
 
 class Banned(Model):

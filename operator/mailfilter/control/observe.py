@@ -131,6 +131,8 @@ def policy_active(facts: Facts) -> Observation:
 def scanner_available(facts: Facts) -> Observation:
     """True when a clamd answers; while none does, mail waits."""
     kind = "ScannerAvailable"
+    if not facts.spec.virus.enabled:
+        return no(kind, "ScanningOff", "virus.enabled is false: mail is passed on without a virus scan")
     child = facts.workload("clamd")
     if child is None:
         return unknown(kind, "NoPods", "clamd is not there yet")
@@ -247,9 +249,21 @@ def ready(facts: Facts, others: list[Observation]) -> Observation:
             return no(kind, reason, f"no {component} pod is ready.{why} See kubectl describe pod.")
     for needed in ("ScannerAvailable", "QuarantineWritable", "PolicyActive"):
         seen = by_type[needed]
-        if seen.status != "True":
+        if seen.status != "True" and seen.reason != "ScanningOff":
             return Observation(kind, seen.status, seen.reason, f"{needed}: {seen.message}")
-    return yes(kind, "Filtering", f"mail is filtered; domains: {len(facts.spec.domains)}")
+    return yes(kind, "Filtering", f"mail is filtered; domains: {len(facts.spec.domains)}{_checks_off(facts.spec)}")
+
+
+def _checks_off(spec: MailFilterSpec) -> str:
+    """What the spec leaves out of filtering, for people; empty when all is checked."""
+    switches = {
+        "virus": spec.virus.enabled,
+        "spam": spec.spam.enabled,
+        "banned": spec.banned.enabled,
+        "decoding": spec.decoding.enabled,
+    }
+    off = [f"{name}.enabled" for name, on in switches.items() if not on]
+    return f". Not checked, as the spec wants it: {', '.join(off)} is false" if off else ""
 
 
 def observations(facts: Facts) -> list[Observation]:

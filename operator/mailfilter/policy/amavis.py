@@ -13,6 +13,7 @@ POLICY_VERSION = 1
 def policy(spec: MailFilterSpec) -> dict[str, Any]:
     """The policy document of a MailFilter."""
     spam, banned, notices = spec.spam, spec.banned, spec.notifications
+    decoding, stored = spec.decoding, spec.quarantine.kinds
     mail_from = (notices.mail_from or f"postmaster@{spec.domains[0].name}").lower()
     levels = {"tag": spam.tag_level, "tag2": spam.tag2_level, "kill": spam.kill_level, "cutoff": spam.cutoff_level}
     return {
@@ -29,6 +30,21 @@ def policy(spec: MailFilterSpec) -> dict[str, Any]:
             "banned": banned.destiny,
             "badHeader": spec.bad_header.destiny,
         },
+        "virusEnabled": spec.virus.enabled,
+        "encryptedArchives": spec.virus.encrypted_archives,
+        "decoding": {
+            "enabled": decoding.enabled,
+            "maxLevels": decoding.max_levels,
+            "maxFiles": decoding.max_files,
+            "maxExpandedBytes": decoding.max_expanded_bytes,
+        },
+        "quarantine": {
+            "virus": stored.virus,
+            "spam": stored.spam,
+            "banned": stored.banned,
+            "badHeader": stored.bad_header,
+        },
+        "logLevel": spec.amavis.log_level,
         "banned": {
             "enabled": banned.enabled,
             "names": banned.names,

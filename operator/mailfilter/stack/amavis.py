@@ -61,7 +61,6 @@ def workload(gateway: Gateway) -> Object:
         "AMAVIS_MAX_SERVERS": str(spec.max_servers),
         "AMAVIS_CLAMD": f"{names.host('clamd')}:{CLAMD_PORT}",
         "AMAVIS_RELEASE_TO": f"{names.host('reinjection')}:{REINJECTION_PORT}",
-        "AMAVIS_LOG_LEVEL": str(spec.log_level),
         "AMAVIS_LOCAL_TESTS_ONLY": "1" if gateway.spec.spam.local_tests_only else "0",
         "AMAVIS_CHILD_TIMEOUT": str(CHILD_TIMEOUT_SECONDS),
     }

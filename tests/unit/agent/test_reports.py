@@ -39,7 +39,14 @@ def test_a_report_counts(reports, registry):
     assert value("mailfilter_spam_score_bucket", {"le": "+Inf"}) == 1
     assert value("mailfilter_stage_seconds_sum", {"stage": "SpamCheck"}) == pytest.approx(0.061)
     assert value("mailfilter_reports_malformed_total") == 0
+    assert value("mailfilter_spam_truncated_total") == 0
     assert reports.silence < 60
+
+
+def test_b51_mail_that_spamassassin_did_not_see_whole_counts(reports, registry):
+    for truncated in (True, False, True):
+        reports.datagram_received(json.dumps(GTUBE | {"spam_truncated": truncated}).encode(), None)
+    assert registry.get_sample_value("mailfilter_spam_truncated_total") == 2
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def test_the_full_sample_leaves_little_out() -> None:
         "spec.freshclam.official_databases",
         "spec.freshclam.storage.storage_class_name",
         "spec.spam.enabled",
+        "spec.virus.enabled",
     ]
 
 

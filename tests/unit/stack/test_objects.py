@@ -210,7 +210,11 @@ CLAMD, FRESHCLAM = ("Deployment", "mx-clamd"), ("StatefulSet", "mx-freshclam")
         ({"hostname": "other.example.com"}, {TABLES, AMAVIS, POSTFIX}),
         ({"messageSizeLimit": 65536}, {TABLES, POSTFIX, CLAMAV, CLAMD}),
         ({"spam": {"localTestsOnly": True}}, {AMAVIS}),
-        ({"amavis": {"logLevel": 3}}, {AMAVIS}),
+        ({"amavis": {"logLevel": 3}}, {POLICY}),
+        (
+            {"virus": {"enabled": False}, "decoding": {"maxLevels": 5}, "quarantine": {"kinds": {"spam": False}}},
+            {POLICY},
+        ),
         ({"amavis": {"resources": {"limits": {"memory": "1Gi"}}}}, {AMAVIS}),
         ({"freshclam": {"mirror": "http://m"}}, {CLAMAV, FRESHCLAM}),
         ({"freshclam": {"customURLs": ["http://m/x.ndb"]}}, {CLAMAV, FRESHCLAM, CLAMD}),

@@ -4,6 +4,7 @@ use warnings;
 use MailFilter::PolicyFile ();
 use MailFilter::Releases ();
 use MailFilter::Reports ();
+use MailFilter::SpamCheck ();
 use Socket qw(IPPROTO_TCP SOL_SOCKET SO_KEEPALIVE TCP_KEEPIDLE TCP_KEEPINTVL TCP_NODELAY TCP_USER_TIMEOUT);
 
 # Where amavis calls into this package: its own hooks (Amavis::Custom, Net::Server's), and functions that it has no hook for.
@@ -11,9 +12,13 @@ use Socket qw(IPPROTO_TCP SOL_SOCKET SO_KEEPALIVE TCP_KEEPIDLE TCP_KEEPINTVL TCP
 sub install {
   no warnings qw(once redefine);
   *Amavis::Custom::new = \&before_mail;
+  *Amavis::Custom::checks = \&after_checks;
   *Amavis::Custom::mail_done = \&after_mail;
+  my $new_names = \&Amavis::Unpackers::NewFilename::new;
+  *Amavis::Unpackers::NewFilename::new = sub { $new_names->(limits_of_now(@_)) };
   before('Amavis::run_n_children_hook', \&MailFilter::PolicyFile::refresh);   # new children share the newest policy's memory
   before('Amavis::post_bind_hook', \&send_replies_at_once);
+  before('Amavis::post_bind_hook', \&MailFilter::SpamCheck::install);   # amavis loads what that wraps after its configuration
   my $connect = \&Amavis::IO::RW::connect_attempt;
   *Amavis::IO::RW::connect_attempt = sub { return notice_lost_peers($connect->(@_)) };
   my $add_header = \&Amavis::Out::EditHeader::add_header;
@@ -34,9 +39,26 @@ sub before {
 
 sub before_mail {
   my ($class, $connection, $mail) = @_;
-  MailFilter::PolicyFile::refresh();
+  MailFilter::SpamCheck::start_mail();
   Amavis::load_policy_bank(MailFilter::PolicyFile::bank(), $mail);
   return bless {}, $class;
+}
+
+# The first that amavis does with a mail: its limits were read before, and are those of the policy before.
+sub limits_of_now {
+  my ($class, $max_files, $mail_size) = @_;
+  MailFilter::PolicyFile::refresh();
+  return ($class, $Amavis::Conf::MAXFILES, $mail_size);
+}
+
+# amavis holds a mail beyond its limits only for those whose mail is scanned for viruses. What is in it was not looked at
+# for banned attachments, either.
+sub after_checks {
+  my ($self, $connection, $mail) = @_;
+  my $over_limits = Amavis::Conf::CC_UNCHECKED();
+  return if !$mail->is_in_contents_category($over_limits, 2);
+  $_->add_contents_category($over_limits, 2) for @{ $mail->per_recip_data };
+  return;
 }
 
 sub after_mail {

@@ -24,6 +24,16 @@ my $check = object({
   subjectTag => optional($line),
   spamRules => optional(text(qr/[^\x00-\x08\x0b-\x1f\x7f]{0,1000000}/)),
   destiny => object({ map { $_ => one_of(qw(Pass Discard)) } qw(virus spam banned badHeader) }),
+  virusEnabled => boolean(),
+  encryptedArchives => one_of(qw(Pass Tag Quarantine)),
+  decoding => object({
+    enabled => boolean(),
+    maxLevels => integer(),
+    maxFiles => integer(),
+    maxExpandedBytes => integer(),
+  }),
+  quarantine => object({ map { $_ => boolean() } qw(virus spam banned badHeader) }),
+  logLevel => integer(),
   banned => object({
     enabled => boolean(),
     names => list($line),
@@ -54,12 +64,29 @@ sub parse {
     allow => lookup_set($policy->{allow}),
     deny => lookup_set($policy->{deny}),
     bypassSpam => $policy->{spamEnabled} ? 0 : 1,
-    spamBodySizeLimit => $policy->{spamBodySizeLimit},
+    bypassVirus => $policy->{virusEnabled} ? 0 : 1,
+    encryptedArchives => $policy->{encryptedArchives},
+    quarantine => $policy->{quarantine},
+    settings => settings($policy),
     subjectTag => octets_of($policy->{subjectTag}),
     destiny => $policy->{destiny},
     bannedNames => $policy->{banned}{enabled} ? { '.' => [ banned_rules($policy->{banned}) ] } : undef,
     notifications => { map { $_ => octets_of($policy->{notifications}{$_}) } keys %{ $policy->{notifications} } },
     spam_rules($policy->{spamRules}),
+  };
+}
+
+# Variables of amavis that take one value for all recipients, by name.
+sub settings {
+  my ($policy) = @_;
+  my $decoding = $policy->{decoding};
+  return {
+    log_level => $policy->{logLevel},
+    sa_mail_body_size_limit => $policy->{spamBodySizeLimit},
+    bypass_decode_parts => $decoding->{enabled} ? 0 : 1,
+    MAXLEVELS => $decoding->{maxLevels},
+    MAXFILES => $decoding->{maxFiles},
+    MAX_EXPANSION_QUOTA => $decoding->{maxExpandedBytes},
   };
 }
 

@@ -78,7 +78,9 @@ sub put_in_force {
   delete $Amavis::Conf::policy_bank{ bank() };
   ($hash) = sha256_hex($octets) =~ /\A([0-9a-f]{64})\z/;
   $in_force = $tables;
-  $Amavis::Conf::policy_bank{ bank() } = { sa_mail_body_size_limit => $tables->{spamBodySizeLimit} };
+  $Amavis::Conf::policy_bank{ bank() } = {};
+  no strict 'refs';
+  ${"Amavis::Conf::$_"} = $tables->{settings}{$_} for keys %{ $tables->{settings} };
   Amavis::Util::do_log(1, 'policy %s is in force', $hash);
   return;
 }

@@ -1,0 +1,25 @@
+package MailFilter::SpamCheck;
+use strict;
+use warnings;
+use Amavis::JSON ();
+
+# What amavis' report does not say about SpamAssassin's check of a mail, added to it.
+
+my %seen;
+
+sub install {
+  no warnings qw(once redefine);
+  my $check = \&Amavis::SpamControl::SpamAssassin::call_spamassassin;
+  *Amavis::SpamControl::SpamAssassin::call_spamassassin = sub ($$$$) {
+    my ($scanner, $mail, $lines, $size_limit) = @_;
+    $seen{spam_truncated} = Amavis::JSON::boolean(1) if defined $size_limit;
+    return &$check($scanner, $mail, $lines, $size_limit);
+  };
+  my $report = \&Amavis::structured_report;
+  *Amavis::structured_report = sub ($;$) { return { %{ &$report(@_) }, %seen } };
+  return;
+}
+
+sub start_mail { %seen = (); return }
+
+1;
