@@ -21,32 +21,39 @@ EICAR = r"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-" + "ANTIVIRUS-TEST-FILE!$H
 SINK_PORT = 2526
 DOMAINS = ("example.com", ".example.com", "example.org")
 
+
+def setting(default: Any, by: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A setting that can differ by recipient."""
+    return {"default": default, "by": by or {}}
+
+
+BANNED = {
+    "enabled": True,
+    "names": ["*.exe", "*.scr"],
+    "types": ["exe-ms", "dll"],
+    "mimeTypes": ["application/x-msdownload"],
+    "allowInside": ["rpm", "cpio", "tar"],
+}
 POLICY: dict[str, Any] = {
-    "version": 1,
+    "version": 2,
     "localDomains": list(DOMAINS),
-    "levels": {
-        "tag": {"default": 2.0, "by": {}},
-        "tag2": {"default": 5.0, "by": {}},
-        "kill": {"default": 5.0, "by": {}},
-        "cutoff": {"default": 10.0, "by": {}},
-    },
-    "spamEnabled": True,
+    "levels": {"tag": setting(2.0), "tag2": setting(5.0), "kill": setting(5.0), "cutoff": setting(10.0)},
+    "spamEnabled": setting(True),
     "spamBodySizeLimit": 409600,
-    "subjectTag": "***SPAM*** ",
+    "subjectTag": setting("***SPAM*** "),
     "spamRules": None,
-    "destiny": {"virus": "Discard", "spam": "Discard", "banned": "Discard", "badHeader": "Pass"},
+    "destiny": {
+        "virus": setting("Discard"),
+        "spam": setting("Discard"),
+        "banned": setting("Discard"),
+        "badHeader": setting("Pass"),
+    },
     "virusEnabled": True,
     "encryptedArchives": "Tag",
     "decoding": {"enabled": True, "maxLevels": 14, "maxFiles": 3000, "maxExpandedBytes": 314572800},
     "quarantine": {"virus": True, "spam": True, "banned": True, "badHeader": False},
     "logLevel": 0,
-    "banned": {
-        "enabled": True,
-        "names": ["*.exe", "*.scr"],
-        "types": ["exe-ms", "dll"],
-        "mimeTypes": ["application/x-msdownload"],
-        "allowInside": ["rpm", "cpio", "tar"],
-    },
+    "banned": setting(BANNED),
     "allow": [],
     "deny": [],
     "notifications": {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from images.docker import Container, Lab, docker, eventually
-from images.gateway import AMAVIS, POLICY, am_pdp, amavis_ready, policy, started_amavis
+from images.gateway import AMAVIS, BANNED, POLICY, am_pdp, amavis_ready, policy, started_amavis
 
 DECODERS = "7z Z arc arj bz2 cab cpio deb exe gz iso jar kmz lha lrz lz4 lzma lzo mail rar rpm swf tar tnef xz zip zst"
 
@@ -65,10 +65,14 @@ ACCEPTED: list[tuple[str, Any]] = [
     ("levels.tag.default", -100),
     ("levels.kill.by", {"lenient@example.com": 2000, ".example.com": 6.31, "o'brien@x.example": 1}),
     ("allow", ["", "a$b@x.example", "a|b&c@x.example", 'a\\b"@x.example', "o'brien@x.example", ".", ".x.example"]),
-    ("subjectTag", "***SPAM*** $1 @x ${y} `id` Grüße"),
+    ("subjectTag.default", "***SPAM*** $1 @x ${y} `id` Grüße"),
+    ("subjectTag.by", {"bob@example.com": "$1", ".example.org": ""}),
+    ("spamEnabled.by", {"bob+tag@example.com": False}),
+    ("destiny.virus.by", {"example.com": "Pass"}),
+    ("banned.by", {"example.com": BANNED | {"names": []}}),
     ("notifications.headerFrom", 'Filter "A" <x@y.example>'),
     ("notifications.virusAdmin", "admins@onelab.example"),
-    ("banned.names", ["*.{exe}", "a(b", "ü?.*", "$(id)", "[", "\\"]),
+    ("banned.default.names", ["*.{exe}", "a(b", "ü?.*", "$(id)", "[", "\\"]),
     ("spamRules", "header X Subject =~ /ü/\nscore X 1\n"),
     ("spamBodySizeLimit", None),
     ("decoding.maxExpandedBytes", 10737418240),
@@ -83,7 +87,7 @@ def test_b32_special_characters_are_only_characters(perl: Container) -> None:
 
 
 REFUSED: list[tuple[str, Any]] = [
-    ("version", 2),
+    ("version", 1),
     ("levels.kill.default", "5"),
     ("levels.kill.default", "5; system('id')"),
     ("levels.kill.default", None),
@@ -92,20 +96,23 @@ REFUSED: list[tuple[str, Any]] = [
     ("levels.kill.by", []),
     ("levels.kill.by", {"a\nb": 1}),
     ("levels.kill.unknown", 1),
-    ("spamEnabled", 1),
-    ("spamEnabled", "true"),
+    ("spamEnabled", True),
+    ("spamEnabled.default", 1),
+    ("spamEnabled.by", {"example.com": "true"}),
     ("spamBodySizeLimit", 1.5),
     ("spamBodySizeLimit", -1),
-    ("subjectTag", "***SPAM***\nBcc: x@y.example"),
-    ("subjectTag", ["x"]),
+    ("subjectTag.default", "***SPAM***\nBcc: x@y.example"),
+    ("subjectTag.default", None),
+    ("subjectTag.by", {"example.com": None}),
+    ("subjectTag.by", {"example.com": ["x"]}),
     ("spamRules", "a\x00b"),
-    ("destiny.virus", "Bounce"),
-    ("destiny.virus", "D_PASS"),
+    ("destiny.virus.default", "Bounce"),
+    ("destiny.virus.by", {"example.com": "D_PASS"}),
     ("destiny.extra", "Pass"),
-    ("banned.types", ["exe|.*"]),
-    ("banned.mimeTypes", ["application"]),
-    ("banned.names", [3]),
-    ("banned.names", "*.exe"),
+    ("banned.default.types", ["exe|.*"]),
+    ("banned.default.mimeTypes", ["application"]),
+    ("banned.default.names", [3]),
+    ("banned.by", {"example.com": {"names": ["*.exe"]}}),
     ("allow", ["a\nb"]),
     ("allow", ["ü@x.example"]),
     ("allow", [None]),
@@ -189,7 +196,7 @@ PARTS: list[tuple[list[str], str]] = [
 
 
 def test_banned_rules_decide_in_the_order_types_allowed_names(perl: Container) -> None:
-    asked = json.dumps({"banned": POLICY["banned"], "parts": [part for part, _ in PARTS]}).encode()
+    asked = json.dumps({"banned": BANNED, "parts": [part for part, _ in PARTS]}).encode()
     verdicts = perl.run(*_PERL, _BANNED, stdin=asked).stdout.decode().split()
     assert list(zip([part for part, _ in PARTS], verdicts, strict=True)) == PARTS
 

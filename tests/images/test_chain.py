@@ -12,7 +12,20 @@ from email.message import EmailMessage
 import pytest
 
 from images.docker import Lab, eventually
-from images.gateway import EICAR, GTUBE, LOADED, TABLES, Gateway, clamd_ready, mail, main_cf, policy, started_gateway
+from images.gateway import (
+    BANNED,
+    EICAR,
+    GTUBE,
+    LOADED,
+    TABLES,
+    Gateway,
+    clamd_ready,
+    mail,
+    main_cf,
+    policy,
+    setting,
+    started_gateway,
+)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +90,7 @@ def test_b50_spam_levels_decide(gateway: Gateway) -> None:
 
 
 def test_spam_between_tag2_and_kill_is_marked(gateway: Gateway) -> None:
-    levels = policy()["levels"] | {"kill": {"default": 9.0, "by": {}}}
+    levels = policy()["levels"] | {"kill": setting(9.0)}
     gateway.set_policy(policy(levels=levels, spamRules="body SEVEN /seven/\nscore SEVEN 7\n"))
     gateway.send(mail("marked", "seven"))
     gateway.idle()
@@ -86,7 +99,7 @@ def test_spam_between_tag2_and_kill_is_marked(gateway: Gateway) -> None:
 
 
 def test_b11_spam_is_held_on_a_fresh_volume(gateway: Gateway) -> None:
-    levels = policy()["levels"] | {"cutoff": {"default": 2000.0, "by": {}}}
+    levels = policy()["levels"] | {"cutoff": setting(2000.0)}
     gateway.set_policy(policy(levels=levels))
     gateway.send(mail("gtube held", GTUBE))
     gateway.idle()
@@ -232,7 +245,7 @@ del KINDS["badHeader"][1]["Date"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_is_stored_or_not(gateway: Gateway, kind: str, stored: bool) -> None:
     directory, message = KINDS[kind]
-    destiny = dict.fromkeys(policy()["destiny"], "Discard")
+    destiny = dict.fromkeys(policy()["destiny"], setting("Discard"))
     gateway.set_policy(
         policy(
             destiny=destiny,
@@ -310,7 +323,7 @@ def test_policy_change_is_obeyed_by_the_next_mail(gateway: Gateway) -> None:
     gateway.set_policy(policy(allow=["alice@client.example"]))
     gateway.send(mail("allowed", GTUBE))
     assert gateway.report("allowed")["content_type"] == "Clean"
-    gateway.set_policy(policy(banned=policy()["banned"] | {"enabled": False}))
+    gateway.set_policy(policy(banned=setting(BANNED | {"enabled": False})))
     gateway.send(exe("not banned"))
     assert gateway.report("not banned")["content_type"] == "Clean"
     banks = [r["policy_banks"][0] for r in gateway.reports()[-3:]]
@@ -337,8 +350,8 @@ def test_a_refused_policy_leaves_the_last_good_one_in_force(gateway: Gateway) ->
 
 
 def test_two_verdicts_in_one_mail(gateway: Gateway) -> None:
-    levels = policy()["levels"] | {"kill": {"default": 5.0, "by": {"eager@example.com": 5000}}}
-    levels["cutoff"] = {"default": 2000.0, "by": {}}
+    levels = policy()["levels"] | {"kill": setting(5.0, {"eager@example.com": 5000})}
+    levels["cutoff"] = setting(2000.0)
     gateway.set_policy(policy(levels=levels))
     gateway.send(mail("two verdicts", GTUBE), "bob@example.com", "eager@example.com")
     gateway.idle()
@@ -356,7 +369,7 @@ def test_two_verdicts_in_one_mail(gateway: Gateway) -> None:
 def held(gateway: Gateway, request: pytest.FixtureRequest) -> tuple[str, str]:
     """A held spam: its subject and id."""
     subject = f"held for {request.node.name}"
-    levels = policy()["levels"] | {"cutoff": {"default": 2000.0, "by": {}}}
+    levels = policy()["levels"] | {"cutoff": setting(2000.0)}
     gateway.set_policy(policy(levels=levels))
     gateway.send(mail(subject, GTUBE), "bob@example.com", "carol@example.com")
     return subject, held_after(gateway, subject)

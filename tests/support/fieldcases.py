@@ -114,3 +114,9 @@ REFUSED: dict[str, list[str]] = {
         "spam/h/hAbcDEfgh123.gz/",
     ],
 }
+for _cases in (ACCEPTED, REFUSED):
+    _cases |= {
+        "FileNameOverride": _cases["FileNamePattern"],
+        "FileTypeOverride": _cases["FileType"],
+        "MimeTypeOverride": _cases["MimeType"],
+    }

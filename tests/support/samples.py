@@ -26,7 +26,36 @@ FULL: Object = {
             "relay": {"host": "10.0.0.25", "port": 2525},
             "aliases": {"info": ["info@example.com", "bob@example.org"], "abuse": ["abuse@isp.example"]},
         },
-        {"name": "example.org", "subdomains": False, "relay": {"host": "Mail.Example.org"}},
+        {
+            "name": "example.org",
+            "subdomains": False,
+            "relay": {"host": "Mail.Example.org"},
+            "policy": {
+                "spam": {
+                    "enabled": True,
+                    "tagLevel": 0,
+                    "tag2Level": 3,
+                    "killLevel": 5,
+                    "cutoffLevel": 15,
+                    "destiny": "Discard",
+                    "subjectTag": "",
+                },
+                "virus": {"destiny": "Discard"},
+                "banned": {
+                    "enabled": True,
+                    "destiny": "Discard",
+                    "names": ["*.exe"],
+                    "types": ["dll"],
+                    "mimeTypes": ["application/x-dosexec"],
+                    "allowInside": ["zip"],
+                },
+                "badHeader": {"destiny": "Pass"},
+            },
+        },
+    ],
+    "recipients": [
+        {"address": "Abuse@example.com", "policy": {"spam": {"enabled": False}, "banned": {"enabled": False}}},
+        {"address": "bob@example.org", "policy": {"spam": {"killLevel": 8}, "virus": {"destiny": "Pass"}}},
     ],
     "admin": "admin@example.com",
     "spam": {

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mailfilter.api.fields import AliasTarget, DomainName, HostName, LocalPart, Model, Port
+from mailfilter.api.overrides import Overrides
 
 
 class Relay(Model):
@@ -31,3 +32,5 @@ class Domain(Model):
     ] = {}
     """Local part → addresses that get its mail instead (Postfix' virtual_alias_maps); list the address itself to keep a
     copy. root, postmaster, abuse and webmaster go to `admin` where that is set and nothing else is said here."""
+    policy: Overrides | None = None
+    """What differs for this domain; with `subdomains` also for its subdomains, but those with an entry of their own."""

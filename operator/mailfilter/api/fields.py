@@ -17,9 +17,13 @@ class Model(BaseModel):
     )
 
 
-def rule(expression: str, message: str) -> dict[str, Any]:
-    """A CEL validation rule of a CRD schema: the API server refuses an object for which it is false."""
-    return {"rule": expression, "message": message}
+def rule(expression: str, message: str, message_expression: str | None = None) -> dict[str, Any]:
+    """A CEL validation rule of a CRD schema: the API server refuses an object for which it is false.
+
+    message_expression: CEL for a message that names what is wrong.
+    """
+    found = {"rule": expression, "message": message}
+    return found | {"messageExpression": message_expression} if message_expression else found
 
 
 def _matching(pattern: str, message: str, max_length: int, min_length: int = 1, *, many: bool = False) -> Any:
@@ -75,19 +79,23 @@ HeaderFrom = _matching(
     320,
 )
 PrintableAscii = _matching(r"[\x20-\x7e]*", "must be printable ASCII characters", 64, 0)
-FileNamePattern = _matching(
+_FILE_NAME = (
     r"[\x21-\x7e]+",
     "must be a file name pattern of printable ASCII characters such as *.exe (* and ? are wildcards)",
     100,
 )
-FileType = _matching(
-    r"[a-z0-9]+(?:-[a-z0-9]+)*", "must be one of amavis' short file types such as exe-ms, dll or zip", 30
-)
-MimeType = _matching(
+_FILE_TYPE = (r"[a-z0-9]+(?:-[a-z0-9]+)*", "must be one of amavis' short file types such as exe-ms, dll or zip", 30)
+_MIME_TYPE = (
     r"[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*",
     "must be a MIME type in lower case such as application/x-msdownload",
     120,
 )
+FileNamePattern = _matching(*_FILE_NAME)
+FileNameOverride = _matching(*_FILE_NAME, many=True)
+FileType = _matching(*_FILE_TYPE)
+FileTypeOverride = _matching(*_FILE_TYPE, many=True)
+MimeType = _matching(*_MIME_TYPE)
+MimeTypeOverride = _matching(*_MIME_TYPE, many=True)
 HttpUrl = _matching(
     r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?",
     "must be an http or https URL of letters, digits and . _ ~ / - (no user, query or fragment)",

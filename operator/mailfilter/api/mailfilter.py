@@ -1,14 +1,17 @@
 """The MailFilter resource: one filter-only mail gateway."""
 
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mailfilter.api.content import Decoding
 from mailfilter.api.domains import Domain
 from mailfilter.api.fields import VALIDATIONS, EmailAddress, FullHostName, Model, rule
 from mailfilter.api.lists import Lists
+from mailfilter.api.overrides import Recipient
 from mailfilter.api.pods import Amavis, Clamd, Freshclam, Postfix, Quarantine
+from mailfilter.api.scopes import LEVELS, Scope, Verdicts, scopes
 from mailfilter.api.verdicts import BadHeader, Banned, Notifications, Spam, Virus
 
 
@@ -16,6 +19,16 @@ def _same_class(part: str) -> str:
     """CEL: the storage class of `part` is what it was."""
     name = f"{part}.storage.storageClassName"
     return f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})"
+
+
+def _level(name: str) -> str:
+    """CEL: a level of `domain`, its own or else the gateway's."""
+    own = f"domain.policy.spam.{name}"
+    return f"(has({own}) ? {own} : self.spam.{name})"
+
+
+_IN_ORDER = " && ".join(f"{_level(low)} <= {_level(high)}" for low, high in pairwise(LEVELS.values()))
+_DOMAIN_IN_ORDER = f"!has(domain.policy) || !has(domain.policy.spam) || ({_IN_ORDER})"
 
 
 class MailFilterSpec(Model):
@@ -50,6 +63,13 @@ class MailFilterSpec(Model):
                     ),
                     "postfix.storage and freshclam.storage cannot be changed: the volumes exist",
                 ),
+                rule(
+                    f"self.domains.all(domain, {_DOMAIN_IN_ORDER})",
+                    "the levels of a domain, inherited ones included, must be in the order tagLevel <= tag2Level <= "
+                    "killLevel <= cutoffLevel",
+                    f"'domain ' + self.domains.filter(domain, !({_DOMAIN_IN_ORDER}))[0].name + ': its levels, "
+                    "inherited ones included, must be in the order tagLevel <= tag2Level <= killLevel <= cutoffLevel'",
+                ),
             ]
         }
     }
@@ -65,6 +85,14 @@ class MailFilterSpec(Model):
         ),
     ]
     """The domains whose mail is accepted; all other mail is refused."""
+    recipients: Annotated[
+        list[Recipient],
+        Field(
+            max_length=1000,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["address"]},
+        ),
+    ] = []
+    """Recipients for whom something differs from their domain. The most specific wins: recipient, domain, gateway."""
     admin: EmailAddress | None = None
     """Gets the mail to root, postmaster, abuse and webmaster of each domain."""
     spam: Spam = Spam()
@@ -93,3 +121,19 @@ class MailFilterSpec(Model):
     """The clamd pods."""
     freshclam: Freshclam = Freshclam()
     """Virus signatures."""
+
+    def scopes(self) -> list[Scope]:
+        """Who has what verdicts: all domains, then all recipients."""
+        return scopes(self.verdicts, self.domains, self.recipients)
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """What holds for all that no domain and no recipient has of its own."""
+        return Verdicts(self.spam, self.virus, self.banned, self.bad_header)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        for scope in self.scopes():
+            for problem in scope.verdicts.problems():
+                raise ValueError(f"{scope}: {problem} (inherited values included)")
+        return self

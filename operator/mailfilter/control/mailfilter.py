@@ -280,5 +280,8 @@ def _status(body: Object, facts: observe.Facts, seen: list[Observation]) -> Obje
 
 
 def _readable(error: ValidationError) -> str:
-    found = [f"spec.{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
+    found = [
+        f"{'.'.join(('spec', *map(str, one['loc'])))}: {one['msg'].removeprefix('Value error, ')}"
+        for one in error.errors()
+    ]
     return "; ".join(found)[:1000]

@@ -4,31 +4,37 @@ import hashlib
 import json
 from typing import Any
 
-from mailfilter.api.domains import Domain
 from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.api.verdicts import Banned
+from mailfilter.policy.keys import BySetting, domain_keys
 
-POLICY_VERSION = 1
+POLICY_VERSION = 2
 
 
 def policy(spec: MailFilterSpec) -> dict[str, Any]:
     """The policy document of a MailFilter."""
-    spam, banned, notices = spec.spam, spec.banned, spec.notifications
+    spam, notices = spec.spam, spec.notifications
     decoding, stored = spec.decoding, spec.quarantine.kinds
     mail_from = (notices.mail_from or f"postmaster@{spec.domains[0].name}").lower()
-    levels = {"tag": spam.tag_level, "tag2": spam.tag2_level, "kill": spam.kill_level, "cutoff": spam.cutoff_level}
+    settings = BySetting(spec)
     return {
         "version": POLICY_VERSION,
         "localDomains": sorted(key for domain in spec.domains for key in domain_keys(domain)),
-        "levels": {name: {"default": float(level), "by": {}} for name, level in levels.items()},
-        "spamEnabled": spam.enabled,
+        "levels": {
+            "tag": settings.of(lambda one: float(one.spam.tag_level)),
+            "tag2": settings.of(lambda one: float(one.spam.tag2_level)),
+            "kill": settings.of(lambda one: float(one.spam.kill_level)),
+            "cutoff": settings.of(lambda one: float(one.spam.cutoff_level)),
+        },
+        "spamEnabled": settings.of(lambda one: one.spam.enabled),
         "spamBodySizeLimit": spam.body_size_limit,
-        "subjectTag": spam.subject_tag or None,
+        "subjectTag": settings.of(lambda one: one.spam.subject_tag or ""),
         "spamRules": spam.rules or None,
         "destiny": {
-            "virus": spec.virus.destiny,
-            "spam": spam.destiny,
-            "banned": banned.destiny,
-            "badHeader": spec.bad_header.destiny,
+            "virus": settings.of(lambda one: one.virus.destiny),
+            "spam": settings.of(lambda one: one.spam.destiny),
+            "banned": settings.of(lambda one: one.banned.destiny),
+            "badHeader": settings.of(lambda one: one.bad_header.destiny),
         },
         "virusEnabled": spec.virus.enabled,
         "encryptedArchives": spec.virus.encrypted_archives,
@@ -45,13 +51,7 @@ def policy(spec: MailFilterSpec) -> dict[str, Any]:
             "badHeader": stored.bad_header,
         },
         "logLevel": spec.amavis.log_level,
-        "banned": {
-            "enabled": banned.enabled,
-            "names": banned.names,
-            "types": banned.types,
-            "mimeTypes": banned.mime_types,
-            "allowInside": banned.allow_inside,
-        },
+        "banned": settings.of(lambda one: banned_rules(one.banned)),
         "allow": sender_keys(spec.lists.allow),
         "deny": sender_keys(spec.lists.deny),
         "notifications": {
@@ -64,6 +64,17 @@ def policy(spec: MailFilterSpec) -> dict[str, Any]:
     }
 
 
+def banned_rules(banned: Banned) -> dict[str, Any]:
+    """What is banned, without what becomes of it."""
+    return {
+        "enabled": banned.enabled,
+        "names": banned.names,
+        "types": banned.types,
+        "mimeTypes": banned.mime_types,
+        "allowInside": banned.allow_inside,
+    }
+
+
 def policy_json(spec: MailFilterSpec) -> str:
     """The policy as the file that amavis reads."""
     return json.dumps(policy(spec), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
@@ -72,15 +83,6 @@ def policy_json(spec: MailFilterSpec) -> str:
 def policy_hash(text: str) -> str:
     """SHA-256 of a policy file, hexadecimal: the name under which amavis and the agent report it."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def domain_keys(domain: Domain) -> list[str]:
-    """Lookup keys of a domain: `example.com` is that domain alone, `.example.com` its subdomains (README.lookups).
-
-    amavis' `.example.com` also matches the domain itself, Postfix' does not; both keys together mean the same in both.
-    """
-    name = domain.name.lower()
-    return [name, f".{name}"] if domain.subdomains else [name]
 
 
 def sender_keys(patterns: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ import hashlib
 import re
 
 from mailfilter.api.mailfilter import MailFilterSpec
-from mailfilter.policy.amavis import domain_keys
+from mailfilter.policy.keys import domain_keys
 from mailfilter.policy.names import Names
 
 ADMIN_ALIASES = ("root", "postmaster", "abuse", "webmaster")

@@ -13,17 +13,23 @@ use MailFilter::SpamRules qw(check_patterns);
 my $lookup_key = text(qr/[\x20-\x7e]{0,320}/);
 my $address = text(qr/[\x21-\x7e]{1,320}/);
 my $line = text(qr/[^\x00-\x1f\x7f]{0,512}/);
-my $level = object({ default => number(), by => mapping($lookup_key, number()) });
+my $type = text(qr/[A-Za-z0-9._-]{1,32}/);
+
+# What can differ by recipient.
+sub by_recipient {
+  my ($checker) = @_;
+  return object({ default => $checker, by => mapping($lookup_key, $checker) });
+}
 
 my $check = object({
-  version => one_of(1),
+  version => one_of(2),
   localDomains => list($lookup_key),
-  levels => object({ tag => $level, tag2 => $level, kill => $level, cutoff => $level }),
-  spamEnabled => boolean(),
+  levels => object({ map { $_ => by_recipient(number()) } qw(tag tag2 kill cutoff) }),
+  spamEnabled => by_recipient(boolean()),
   spamBodySizeLimit => optional(integer()),
-  subjectTag => optional($line),
+  subjectTag => by_recipient($line),
   spamRules => optional(text(qr/[^\x00-\x08\x0b-\x1f\x7f]{0,1000000}/)),
-  destiny => object({ map { $_ => one_of(qw(Pass Discard)) } qw(virus spam banned badHeader) }),
+  destiny => object({ map { $_ => by_recipient(one_of(qw(Pass Discard))) } qw(virus spam banned badHeader) }),
   virusEnabled => boolean(),
   encryptedArchives => one_of(qw(Pass Tag Quarantine)),
   decoding => object({
@@ -34,13 +40,13 @@ my $check = object({
   }),
   quarantine => object({ map { $_ => boolean() } qw(virus spam banned badHeader) }),
   logLevel => integer(),
-  banned => object({
+  banned => by_recipient(object({
     enabled => boolean(),
     names => list($line),
-    types => list(text(qr/[A-Za-z0-9._-]{1,32}/)),
+    types => list($type),
     mimeTypes => list(text(qr{[A-Za-z0-9!#\$&^_.+-]{1,127}/[A-Za-z0-9!#\$&^_.+-]{1,127}})),
-    allowInside => list(text(qr/[A-Za-z0-9._-]{1,32}/)),
-  }),
+    allowInside => list($type),
+  })),
   allow => list($lookup_key),
   deny => list($lookup_key),
   notifications => object({
@@ -59,18 +65,18 @@ sub parse {
   defined $decoded or die "not a JSON document\n";
   my $policy = $check->($decoded, 'policy');
   return {
-    levels => { map { $_ => lookup_level($policy->{levels}{$_}) } keys %{ $policy->{levels} } },
+    levels => { map { $_ => lookup_tables($policy->{levels}{$_}) } keys %{ $policy->{levels} } },
     localDomains => lookup_set($policy->{localDomains}),
     allow => lookup_set($policy->{allow}),
     deny => lookup_set($policy->{deny}),
-    bypassSpam => $policy->{spamEnabled} ? 0 : 1,
+    bypassSpam => lookup_tables($policy->{spamEnabled}, sub { $_[0] ? 0 : 1 }),
+    subjectTag => lookup_tables($policy->{subjectTag}, \&octets_of),
+    destiny => { map { $_ => lookup_tables($policy->{destiny}{$_}) } keys %{ $policy->{destiny} } },
+    banned => lookup_tables($policy->{banned}, \&banned_tables),
     bypassVirus => $policy->{virusEnabled} ? 0 : 1,
     encryptedArchives => $policy->{encryptedArchives},
     quarantine => $policy->{quarantine},
     settings => settings($policy),
-    subjectTag => octets_of($policy->{subjectTag}),
-    destiny => $policy->{destiny},
-    bannedNames => $policy->{banned}{enabled} ? { '.' => [ banned_rules($policy->{banned}) ] } : undef,
     notifications => { map { $_ => octets_of($policy->{notifications}{$_}) } keys %{ $policy->{notifications} } },
     spam_rules($policy->{spamRules}),
   };
@@ -96,15 +102,24 @@ sub octets_of {
   return $text;
 }
 
-sub lookup_level {
-  my ($level) = @_;
-  my $by = $level->{by};
-  return { default => $level->{default}, by => { map { lc($_) => $by->{$_} } keys %$by } };
+# A setting that can differ by recipient, each of its values turned into what amavis takes. Behind a reference: in a plain
+# text that it finds in a table amavis would replace $1 by the address.
+sub lookup_tables {
+  my ($setting, $turn) = @_;
+  $turn ||= sub { $_[0] };
+  my $by = $setting->{by};
+  return { default => $turn->($setting->{default}), by => { map { lc($_) => \$turn->($by->{$_}) } keys %$by } };
 }
 
 sub lookup_set {
   my ($keys) = @_;
   return { map { lc($_) => 1 } @$keys };
+}
+
+# For amavis' banned_filename_maps: a table from recipient to a list of tables.
+sub banned_tables {
+  my ($banned) = @_;
+  return { '.' => [ $banned->{enabled} ? banned_rules($banned) : () ] };
 }
 
 # The first rule that matches decides. It is asked for each part of a mail with the names, MIME types and file types (these

@@ -6,9 +6,10 @@ use Digest::SHA qw(sha256_hex);
 use Exporter 'import';
 use MailFilter::Files qw(read_octets replace_file);
 use MailFilter::Policy ();
+use Amavis::Lookup ();    # after Amavis::Util, which MailFilter::Policy loads
 use Time::HiRes ();
 
-our @EXPORT_OK = qw(policy);
+our @EXPORT_OK = qw(by_recipient chosen policy);
 
 # The policy in force, and how it is replaced while mail flows.
 
@@ -28,6 +29,20 @@ sub policy {
     $found = $found->{$_} for @path;
     return $found;
   };
+}
+
+# The same for a setting that can differ by recipient.
+sub by_recipient {
+  my @path = @_;
+  return sub { chosen($_[0], @path) };
+}
+
+# What holds for a recipient: the most specific key wins.
+sub chosen {
+  my ($recipient, @path) = @_;
+  my $setting = policy(@path)->();
+  my $own = Amavis::Lookup::lookup2(0, $recipient, [ $setting->{by} ]);
+  return $own ? $$own : $setting->{default};
 }
 
 # The name of the policy bank that marks each report with the policy which judged the mail.

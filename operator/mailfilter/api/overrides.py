@@ -1,0 +1,109 @@
+"""What differs from the rest of the gateway for one domain or one recipient."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from mailfilter.api.fields import (
+    VALIDATIONS,
+    EmailAddress,
+    FileNameOverride,
+    FileTypeOverride,
+    MimeTypeOverride,
+    Model,
+    PrintableAscii,
+    Score,
+    rule,
+)
+from mailfilter.api.verdicts import Destiny
+
+
+def _ordered(lower: str, upper: str) -> dict[str, Any]:
+    """CEL: two levels that are both given are in order."""
+    return rule(
+        f"!has(self.{lower}) || !has(self.{upper}) || self.{lower} <= self.{upper}",
+        f"{lower} must not be above {upper}",
+    )
+
+
+class SpamOverrides(Model):
+    """Spam levels and what follows from them."""
+
+    model_config = {
+        "json_schema_extra": {
+            VALIDATIONS: [
+                _ordered("tagLevel", "tag2Level"),
+                _ordered("tag2Level", "killLevel"),
+                _ordered("killLevel", "cutoffLevel"),
+            ]
+        }
+    }
+
+    enabled: bool | None = None
+    """As in spec.spam."""
+    tag_level: Score | None = None
+    """As in spec.spam."""
+    tag2_level: Score | None = None
+    """As in spec.spam."""
+    kill_level: Score | None = None
+    """As in spec.spam."""
+    cutoff_level: Score | None = None
+    """As in spec.spam."""
+    destiny: Destiny | None = None
+    """As in spec.spam."""
+    subject_tag: PrintableAscii | None = None
+    """As in spec.spam; an empty one means none."""
+
+
+class VirusOverrides(Model):
+    """What becomes of infected mail."""
+
+    destiny: Destiny | None = None
+    """As in spec.virus."""
+
+
+class BannedOverrides(Model):
+    """Attachments that are not let through. A list that is given replaces the other as a whole."""
+
+    enabled: bool | None = None
+    """As in spec.banned."""
+    destiny: Destiny | None = None
+    """As in spec.banned."""
+    names: Annotated[list[FileNameOverride], Field(max_length=500)] | None = None
+    """As in spec.banned."""
+    types: Annotated[list[FileTypeOverride], Field(max_length=100)] | None = None
+    """As in spec.banned."""
+    mime_types: Annotated[list[MimeTypeOverride], Field(max_length=100)] | None = None
+    """As in spec.banned."""
+    allow_inside: Annotated[list[FileTypeOverride], Field(max_length=100)] | None = None
+    """As in spec.banned."""
+
+
+class BadHeaderOverrides(Model):
+    """What becomes of mail with a broken header."""
+
+    destiny: Destiny | None = None
+    """As in spec.badHeader."""
+
+
+class Overrides(Model):
+    """What is given here replaces what the spec says; all else is inherited. Effective without a restart."""
+
+    spam: SpamOverrides | None = None
+    """Spam levels and what follows from them."""
+    virus: VirusOverrides | None = None
+    """Infected mail."""
+    banned: BannedOverrides | None = None
+    """Banned attachments."""
+    bad_header: BadHeaderOverrides | None = None
+    """Mail with a broken header."""
+
+
+class Recipient(Model):
+    """A recipient for whom something differs from the domain."""
+
+    address: EmailAddress
+    """An address in one of `domains`, upper and lower case are the same. user@example.com also means
+    user+anything@example.com, unless that has an entry of its own."""
+    policy: Overrides
+    """What differs from the domain's policy."""

@@ -1,0 +1,58 @@
+"""amavis lookup keys (README.lookups), and settings that differ by them."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mailfilter.api.domains import Domain
+from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.api.overrides import Recipient
+from mailfilter.api.scopes import Verdicts
+
+
+def domain_keys(domain: Domain) -> list[str]:
+    """Lookup keys of a domain: `example.com` is that domain alone, `.example.com` its subdomains.
+
+    amavis' `.example.com` also matches the domain itself, Postfix' does not; both keys together mean the same in both.
+    """
+    name = domain.name.lower()
+    return [name, f".{name}"] if domain.subdomains else [name]
+
+
+class BySetting:
+    """A spec's settings as `{"default": …, "by": {lookup key: …}}`; a key stands there if it changes something."""
+
+    def __init__(self, spec: MailFilterSpec) -> None:
+        self._base = spec.verdicts
+        # In this order a key's less specific ones are decided before it.
+        self._keys = [
+            (key, tuple(_less_specific(key)), scope.verdicts) for scope in spec.scopes() for key in _keys(scope.of)
+        ]
+
+    def of(self, value: Callable[[Verdicts], Any]) -> dict[str, Any]:
+        """One setting."""
+        default = value(self._base)
+        by: dict[str, Any] = {}
+        for key, others, verdicts in self._keys:
+            own = value(verdicts)
+            if own != next((by[other] for other in others if other in by), default):
+                by[key] = own
+        return {"default": default, "by": by}
+
+
+def _keys(of: Domain | Recipient) -> list[str]:
+    return domain_keys(of)[::-1] if isinstance(of, Domain) else [of.address.lower()]
+
+
+def _less_specific(key: str) -> Iterator[str]:
+    """The keys that amavis asks for after this one, in its order."""
+    local, at, host = key.rpartition("@")
+    if at:
+        user, plus, _ = local.partition("+")
+        if plus and user:
+            yield f"{user}@{host}"
+        yield host
+    name = host.removeprefix(".")
+    if not key.startswith("."):
+        yield f".{name}"
+    while name := name.partition(".")[2]:
+        yield f".{name}"
