@@ -57,6 +57,9 @@ def at(name: str, value: str) -> tuple[str, Object]:
         "FileNamePattern": {"banned": {"names": [value]}},
         "FileType": {"banned": {"types": [value]}},
         "MimeType": {"banned": {"mimeTypes": [value]}},
+        "FileNameOverride": {"domains": [domain | {"policy": {"banned": {"names": [value]}}}]},
+        "FileTypeOverride": {"domains": [domain | {"policy": {"banned": {"types": [value]}}}]},
+        "MimeTypeOverride": {"domains": [domain | {"policy": {"banned": {"mimeTypes": [value]}}}]},
         "HttpUrl": {"freshclam": {"mirror": value}},
         "SignatureUrl": {"freshclam": {"customURLs": [value]}},
         "Quantity": {"clamd": {"resources": {"limits": {"memory": value}}}},
@@ -82,10 +85,31 @@ async def test_field_types(world: World, name: str) -> None:
         assert right in why or (too and any(text in why for text in bounds)), (value, why)
 
 
+OWN = SMALL["domains"][0]
 SPEC_CASES: list[tuple[str, Object, str]] = [
     ("levels out of order", {"spam": {"tagLevel": 6}}, "tagLevel must not be above tag2Level"),
     ("levels out of order 2", {"spam": {"tag2Level": 9}}, "tag2Level must not be above killLevel"),
     ("levels out of order 3", {"spam": {"killLevel": 11}}, "killLevel must not be above cutoffLevel"),
+    (
+        "a domain's own levels out of order",
+        {"domains": [OWN | {"policy": {"spam": {"killLevel": 5, "cutoffLevel": 4}}}]},
+        "killLevel must not be above cutoffLevel",
+    ),
+    (
+        "a domain's levels out of order with inherited ones",
+        {"domains": [OWN | {"policy": {"spam": {"killLevel": 11}}}]},
+        "the levels of a domain, inherited ones included, must be in the order",
+    ),
+    (
+        "a recipient's levels out of order",
+        {"recipients": [{"address": "bob@example.com", "policy": {"spam": {"tagLevel": 6, "tag2Level": 5}}}]},
+        "tagLevel must not be above tag2Level",
+    ),
+    (
+        "recipient twice",
+        {"recipients": [{"address": "bob@example.com", "policy": {}}] * 2},
+        "Duplicate value",
+    ),
     ("score", {"spam": {"killLevel": 10001, "cutoffLevel": 10002}}, "should be less than or equal to 10000"),
     ("score in words", {"spam": {"killLevel": "much"}}, "must be of type number"),
     ("destiny", {"virus": {"destiny": "Bounce"}}, 'supported values: "Pass", "Discard"'),

@@ -17,13 +17,9 @@ class Model(BaseModel):
     )
 
 
-def rule(expression: str, message: str, message_expression: str | None = None) -> dict[str, Any]:
-    """A CEL validation rule of a CRD schema: the API server refuses an object for which it is false.
-
-    message_expression: CEL for a message that names what is wrong.
-    """
-    found = {"rule": expression, "message": message}
-    return found | {"messageExpression": message_expression} if message_expression else found
+def rule(expression: str, message: str) -> dict[str, Any]:
+    """A CEL validation rule of a CRD schema: the API server refuses an object for which it is false."""
+    return {"rule": expression, "message": message}
 
 
 def _matching(pattern: str, message: str, max_length: int, min_length: int = 1, *, many: bool = False) -> Any:

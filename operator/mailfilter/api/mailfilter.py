@@ -67,8 +67,6 @@ class MailFilterSpec(Model):
                     f"self.domains.all(domain, {_DOMAIN_IN_ORDER})",
                     "the levels of a domain, inherited ones included, must be in the order tagLevel <= tag2Level <= "
                     "killLevel <= cutoffLevel",
-                    f"'domain ' + self.domains.filter(domain, !({_DOMAIN_IN_ORDER}))[0].name + ': its levels, "
-                    "inherited ones included, must be in the order tagLevel <= tag2Level <= killLevel <= cutoffLevel'",
                 ),
             ]
         }
