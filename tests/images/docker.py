@@ -132,6 +132,12 @@ class Lab:
         self._directory = directory
         self._numbers = count()
 
+    @property
+    def host(self) -> str:
+        """This machine's address in the containers' network."""
+        template = "{{(index .IPAM.Config 0).Gateway}}"
+        return docker("network", "inspect", "--format", template, self._network).stdout.decode().strip()
+
     def volume(self) -> Path:
         """An empty directory that every user of a container may write to, as an emptyDir."""
         path = self._fresh()
@@ -158,6 +164,7 @@ class Lab:
         volumes: dict[str, Path] | None = None,
         tmpfs: tuple[str, ...] = (),
         entrypoint: str | None = None,
+        dns: str | None = None,
     ) -> Iterator[Container]:
         """A hardened container of the image `mailfilter-<image>`; `volumes` by the path inside."""
         options = [*HARDENED, "--network", self._network, "--network-alias", alias, "--label", "dev.mailfilter.test"]
@@ -166,6 +173,7 @@ class Lab:
         options += [f"--env={name}={value}" for name, value in (env or {}).items()]
         options += [f"--volume={source}:{target}" for target, source in (volumes or {}).items()]
         options += [f"--tmpfs={path}:rw,mode=1777" for path in ("/tmp", *tmpfs)]
+        options += [f"--dns={dns}"] if dns else []
         options += [f"--entrypoint={entrypoint}"] if entrypoint is not None else []
         identity = docker("run", "--detach", *options, self.images[image], *command).stdout.decode().strip()
         container = Container(identity)

@@ -75,6 +75,11 @@ TABLES = {
     "relay_domains": "".join(f"{domain}\tOK\n" for domain in DOMAINS),
     "transport": "".join(f"{domain}\tnexthop:[sink]:{SINK_PORT}\n" for domain in DOMAINS),
     "virtual_alias": "",
+    "recipients": "",
+    "client_allow_names": "",
+    "client_allow_networks": "",
+    "client_deny_names": "",
+    "client_deny_networks": "",
     "reinjection_recipients": "admin@isp.example\tOK\n",
 }
 CLAMD_CONF = """\
@@ -157,7 +162,7 @@ def started_tables(lab: Lab, config: ConfigMap, compiled: Path) -> Iterator[Cont
 
 
 @contextmanager
-def started_postfix(lab: Lab, config: ConfigMap, compiled: Path, queue: Path) -> Iterator[Container]:
+def started_postfix(lab: Lab, config: ConfigMap, compiled: Path, queue: Path, **options: Any) -> Iterator[Container]:
     """A Postfix container, waited for."""
     volumes = {
         "/etc/mailfilter/postfix": config.directory,
@@ -168,7 +173,12 @@ def started_postfix(lab: Lab, config: ConfigMap, compiled: Path, queue: Path) ->
         "/var/lib/postfix": lab.volume(),
     }
     with lab.container(
-        "postfix", alias="reinjection", capabilities=POSTFIX_CAPABILITIES, volumes=volumes, tmpfs=("/run",)
+        "postfix",
+        alias="reinjection",
+        capabilities=POSTFIX_CAPABILITIES,
+        volumes=volumes,
+        tmpfs=("/run",),
+        **options,
     ) as postfix:
         postfix.wait_for_log("daemon started")
         yield postfix
@@ -198,6 +208,15 @@ def started_sink(lab: Lab) -> Iterator[Container]:
     with lab.container("postfix", *arguments, alias="sink", user=POSTFIX, entrypoint="smtp-sink") as sink:
         eventually(lambda: greeting(sink, SINK_PORT), "the sink greets")
         yield sink
+
+
+@contextmanager
+def started_dns(lab: Lab, *zone: str) -> Iterator[Container]:
+    """A DNS server that knows name=address."""
+    program = {"/dns.pl": Path(__file__).with_name("dns.pl")}
+    with lab.container("amavis", "/dns.pl", *zone, entrypoint="perl", volumes=program) as dns:
+        dns.wait_for_log("ready")
+        yield dns
 
 
 @dataclass

@@ -1,74 +1,14 @@
 """The Postfix image: configuration, lookup tables, who may send what, and that queued mail is not lost."""
 
-import hashlib
-import json
 import smtplib
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from email.message import EmailMessage
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from images.docker import ConfigMap, Container, Lab, eventually
-from images.gateway import LOADED, TABLES, greeting, mail, main_cf, started_postfix, started_sink, started_tables
-
-
-@dataclass
-class Pod:
-    """The containers `postfix` and `tables` without a filter behind them."""
-
-    config: ConfigMap
-    tables: Container
-    postfix: Container
-    queue_volume: Path
-
-    def send(self, message: EmailMessage, port: int = 2525, **options: Any) -> None:
-        with smtplib.SMTP(self.postfix.address, port, timeout=30) as client:
-            client.send_message(message, **options)
-
-    def queue(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.postfix.run("postqueue", "-j").stdout.decode().splitlines()]
-
-    def rejects(self, recipient: str, port: int = 2525) -> str:
-        """The reply to RCPT TO, empty when it was accepted."""
-        with smtplib.SMTP(self.postfix.address, port, timeout=30) as client:
-            client.ehlo("client.example")
-            client.mail("alice@client.example")
-            code, text = client.rcpt(recipient)
-        return "" if code == 250 else f"{code} {text.decode()}"
-
-    def in_force(self) -> str:
-        return (self.postfix.read(LOADED) or b"").decode().strip()
-
-    def set_tables(self, tables: dict[str, str], parameters: str | None = None) -> None:
-        """As the operator does, and waits until they are in force."""
-        self.config.write({"main.cf": parameters or main_cf(), **tables})
-        eventually(lambda: self.in_force() == tables_hash(tables) and not self.error(), "the tables are in force")
-
-    def error(self) -> str:
-        """Why the last tables were refused."""
-        return (self.tables.read("/var/lib/mailfilter/tables/error") or b"").decode()
-
-
-def tables_hash(tables: dict[str, str]) -> str:
-    found = hashlib.sha256()
-    for name, source in sorted(tables.items()):
-        found.update(name.encode() + b"\0" + source.encode() + b"\0")
-    return found.hexdigest()
-
-
-@contextmanager
-def started_pod(lab: Lab, tables: dict[str, str] = TABLES, **parameters: str) -> Iterator[Pod]:
-    config = lab.config_map({"main.cf": main_cf(**parameters), **tables})
-    compiled, queue = lab.volume(), lab.volume()
-    with ExitStack() as stack:
-        compiler = stack.enter_context(started_tables(lab, config, compiled))
-        postfix = stack.enter_context(started_postfix(lab, config, compiled, queue))
-        yield Pod(config, compiler, postfix, queue)
+from images.docker import Lab, eventually
+from images.gateway import TABLES, greeting, mail, main_cf, started_postfix, started_sink, started_tables
+from images.pod import Pod, started_pod, tables_hash
 
 
 @pytest.fixture(scope="module")

@@ -25,11 +25,13 @@ FULL: Object = {
             "name": "example.com",
             "relay": {"host": "10.0.0.25", "port": 2525},
             "aliases": {"info": ["info@example.com", "bob@example.org"], "abuse": ["abuse@isp.example"]},
+            "recipients": {"verify": "CallOut"},
         },
         {
             "name": "example.org",
             "subdomains": False,
             "relay": {"host": "Mail.Example.org"},
+            "recipients": {"verify": "List", "list": ["bob", "carol+news"]},
             "policy": {
                 "spam": {
                     "enabled": True,
@@ -82,6 +84,10 @@ FULL: Object = {
     "lists": {
         "allow": ["Info@Partner.example", "partner.example", ".partner.example", "<>", "user+tag@partner.example"],
         "deny": ["bad@client.example", "BAD@client.example"],
+        "clients": {
+            "allow": ["192.0.2.25", "2001:DB8:1::/48", "Mail.Partner.example"],
+            "deny": ["198.51.100.77/24", "*.Spam.example", "::ffff:cb00:7107"],
+        },
     },
     "notifications": {
         "virusAdmin": "Virus@example.net",

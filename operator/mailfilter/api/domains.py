@@ -1,10 +1,20 @@
 """The domains whose mail is filtered, and where it goes."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mailfilter.api.fields import AliasTarget, DomainName, HostName, LocalPart, Model, Port
+from mailfilter.api.fields import (
+    VALIDATIONS,
+    AliasTarget,
+    DomainName,
+    HostName,
+    KnownLocalPart,
+    LocalPart,
+    Model,
+    Port,
+    rule,
+)
 from mailfilter.api.overrides import Overrides
 
 
@@ -15,6 +25,29 @@ class Relay(Model):
     """Host name or IPv4 address; names of Kubernetes Services work. MX records are not followed."""
     port: Port = 25
     """TCP port of the next hop."""
+
+
+class Recipients(Model):
+    """Which recipients of a domain exist. Mail to the others is refused at the door, before it is taken: a bounce of it
+    later would hit whoever was forged as its sender."""
+
+    model_config = {
+        "json_schema_extra": {
+            VALIDATIONS: [
+                rule(
+                    "(self.verify == 'List') == (self.list.size() > 0)",
+                    "verify: List needs a list of local parts, and nothing else takes one",
+                )
+            ]
+        }
+    }
+
+    verify: Literal["AcceptAll", "CallOut", "List"] = "AcceptAll"
+    """AcceptAll takes mail to everybody. CallOut asks the next hop (reject_unverified_recipient) and remembers the
+    answer; while the next hop is silent, others get 450. List knows those in `list`, and no subdomain's. Aliases and
+    postmaster are known in any case."""
+    known: Annotated[list[KnownLocalPart], Field(alias="list", max_length=5000)] = []
+    """With List: the local parts that exist, in lower case; bob@example.com as bob. bob+x has to be named, too."""
 
 
 class Domain(Model):
@@ -32,5 +65,7 @@ class Domain(Model):
     ] = {}
     """Local part → addresses that get its mail instead (Postfix' virtual_alias_maps); list the address itself to keep a
     copy. root, postmaster, abuse and webmaster go to `admin` where that is set and nothing else is said here."""
+    recipients: Recipients = Recipients()
+    """Which recipients exist."""
     policy: Overrides | None = None
     """What differs for this domain; with `subdomains` also for its subdomains, but those with an entry of their own."""

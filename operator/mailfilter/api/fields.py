@@ -50,6 +50,18 @@ _DOMAIN = rf"(?:{_LABEL}\.)*{_LABEL}"
 _LOCAL = r"[A-Za-z0-9!$%&'*+/=?^_`{|}~-][A-Za-z0-9!#$%&'*+/=?^_`{|}~-]*(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 # Without * ? and !, which lists of senders elsewhere give a meaning that they do not have here.
 _SENDER = r"[A-Za-z0-9#$%&'+/=^_`{|}~-]+(?:\.[A-Za-z0-9#$%&'+/=^_`{|}~-]+)*"
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = rf"(?:{_OCTET}\.){{3}}{_OCTET}(?:/(?:3[0-2]|[12]?[0-9]))?"
+_HEX = "[0-9A-Fa-f]{1,4}"
+# All positions of the double colon.
+_IPV6 = (
+    "(?:"
+    + "|".join(
+        [rf"(?:{_HEX}:){{7}}{_HEX}", rf"(?:{_HEX}:){{1,7}}:", rf":(?::{_HEX}){{1,7}}", "::"]
+        + [rf"(?:{_HEX}:){{1,{7 - after}}}(?::{_HEX}){{1,{after}}}" for after in range(1, 7)]
+    )
+    + r")(?:/(?:12[0-8]|1[01][0-9]|[1-9]?[0-9]))?"
+)
 
 DomainName = _matching(
     rf"(?:{_LABEL}\.)+{_LABEL}".replace("A-Z", ""),
@@ -62,12 +74,21 @@ HostName = _matching(_DOMAIN, "must be a host name such as mail.example.com, or 
 _ADDRESS_MESSAGE = "must be one mail address such as postmaster@example.com, without <> and display name"
 EmailAddress = _matching(rf"{_LOCAL}@{_DOMAIN}", _ADDRESS_MESSAGE, 254)
 AliasTarget = _matching(rf"{_LOCAL}@{_DOMAIN}", _ADDRESS_MESSAGE, 254, many=True)
-LocalPart = _matching(_LOCAL.replace("A-Z", ""), "must be the part of a mail address before the @, in lower case", 64)
+_LOCAL_MESSAGE = "must be the part of a mail address before the @, in lower case"
+LocalPart = _matching(_LOCAL.replace("A-Z", ""), _LOCAL_MESSAGE, 64)
+KnownLocalPart = _matching(_LOCAL.replace("A-Z", ""), _LOCAL_MESSAGE, 64, many=True)
 SenderPattern = _matching(
     rf"{_SENDER}@{_DOMAIN}|[.]?{_DOMAIN}|<>",
     "must be user@example.com (that sender), example.com (senders at that domain alone), "
     ".example.com (the domain and its subdomains) or <> (the null sender)",
     254,
+)
+ClientPattern = _matching(
+    # A name ends in a label that is no number, or 300.1.1.1 would be one.
+    rf"{_IPV4}|{_IPV6}|(?:\*?\.)?(?:{_LABEL}\.)+[A-Za-z](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?",
+    "must be an address such as 192.0.2.1 or 2001:db8::1, a network such as 192.0.2.0/24, a host name such as "
+    "mail.example.com, or .example.com (that name and all below)",
+    253,
 )
 HeaderFrom = _matching(
     rf"(?:[A-Za-z0-9 ._-]{{0,100}}<{_LOCAL}@{_DOMAIN}>)|(?:{_LOCAL}@{_DOMAIN})",

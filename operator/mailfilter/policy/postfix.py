@@ -4,6 +4,7 @@ import hashlib
 import re
 
 from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.policy import door
 from mailfilter.policy.keys import domain_keys
 from mailfilter.policy.names import Names
 
@@ -42,6 +43,7 @@ def tables(spec: MailFilterSpec) -> dict[str, dict[str, str]]:
     relay_domains: dict[str, str] = {}
     transport: dict[str, str] = {}
     virtual_alias: dict[str, str] = {}
+    recipients: dict[str, str] = {}
     for domain in spec.domains:
         for key in domain_keys(domain):
             relay_domains[key] = "OK"
@@ -50,12 +52,15 @@ def tables(spec: MailFilterSpec) -> dict[str, dict[str, str]]:
         aliases |= {local.lower(): targets for local, targets in domain.aliases.items()}
         for local, targets in aliases.items():
             virtual_alias[f"{local}@{domain.name.lower()}"] = ", ".join(targets)
+        recipients |= door.recipients(domain, aliases)
     notices = spec.notifications
     admins = (notices.virus_admin, notices.spam_admin, notices.banned_admin)
     return {
         "relay_domains": relay_domains,
         "transport": transport,
         "virtual_alias": virtual_alias,
+        "recipients": recipients,
+        **door.clients(spec.lists.clients),
         "reinjection_recipients": {admin.lower(): "OK" for admin in admins if admin},
     }
 
