@@ -1,4 +1,4 @@
-"""The command `mailfilter`: operator, agents, CRD files."""
+"""The command `mailfilter`: operator, agents, plans, CRD files."""
 
 import argparse
 import logging
@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import yaml
+
+from mailfilter.plan import arguments as planning
 
 
 def main() -> None:
@@ -15,6 +17,8 @@ def main() -> None:
     commands.add_parser("operator", help="run the controller")
     agent = commands.add_parser("agent", help="run the process beside a daemon")
     agent.add_argument("kind", choices=["amavis", "postfix", "mirror"])
+    plan = commands.add_parser("plan", help="show what an apply of MailFilter manifests would do")
+    planning.add(plan)
     crds = commands.add_parser("crds", help="write the CustomResourceDefinitions as YAML files")
     crds.add_argument("directory", type=Path)
     crds.add_argument("--reference", type=Path, help="also write the reference of all fields as Markdown")
@@ -26,6 +30,10 @@ def main() -> None:
         from mailfilter.agent.main import run
 
         run(arguments.kind)
+    elif arguments.command == "plan":
+        from mailfilter.plan.command import run as run_plan
+
+        sys.exit(run_plan(arguments))
     else:
         _write_crds(arguments.directory, arguments.reference)
 

@@ -34,14 +34,27 @@ PLURALS = {
 }
 
 
-async def connect() -> ApiClient:
-    """A client by the pod's service account, or else by kubeconfig."""
+async def connect(kubeconfig: str | None = None, context: str | None = None) -> ApiClient:
+    """A client by the pod's service account, or else by kubeconfig; what is named is taken without asking."""
     configuration = Configuration()
-    try:
-        config.load_incluster_config(client_configuration=configuration)
-    except config.ConfigException:
-        await config.load_kube_config(client_configuration=configuration)
+    if not (kubeconfig or context):
+        try:
+            config.load_incluster_config(client_configuration=configuration)
+            return ApiClient(configuration)
+        except config.ConfigException:
+            pass
+    await config.load_kube_config(kubeconfig, context, client_configuration=configuration)
     return ApiClient(configuration)
+
+
+def context_namespace(kubeconfig: str | None = None, context: str | None = None) -> str:
+    """The namespace of a kubeconfig's context, as kubectl finds it."""
+    try:
+        contexts, current = config.list_kube_config_contexts(kubeconfig)
+    except config.ConfigException:
+        return "default"
+    chosen = next((one for one in contexts if one["name"] == context), current)
+    return str(chosen["context"].get("namespace") or "default")
 
 
 def problem(error: ApiError) -> str:
