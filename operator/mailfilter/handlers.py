@@ -14,6 +14,7 @@ from mailfilter.cluster.agents import Agents
 from mailfilter.cluster.api import PLURALS, Api, connect
 from mailfilter.cluster.queue import Key, WorkQueue
 from mailfilter.control.cache import Cache, key_of
+from mailfilter.control.lookups import LookupLoop, WorldResolver
 from mailfilter.control.mailfilter import MailFilterLoop
 from mailfilter.control.release import ReleaseLoop
 from mailfilter.stack import KINDS
@@ -34,12 +35,14 @@ class Operator:
         self.cache = Cache()
         self.mailfilters = WorkQueue("MailFilter", MailFilterLoop(api, agents, self.cache, settings).reconcile)
         self.releases = WorkQueue("QuarantineRelease", ReleaseLoop(api, agents, self.cache).reconcile)
+        lookups = LookupLoop(self.cache, WorldResolver(), self.mailfilters.add, settings.dns_seconds)
+        self.lookups = WorkQueue("Lookup", lookups.check)
         self.tasks: list[asyncio.Task[None]] = []
 
     def trouble(self) -> str | None:
         """Why this process should be started again, or None."""
         dead = [task.get_name() for task in self.tasks if task.done()]
-        stuck = [*self.mailfilters.stuck(), *self.releases.stuck()]
+        stuck = [*self.mailfilters.stuck(), *self.releases.stuck(), *self.lookups.stuck()]
         if dead:
             return f"ended: {', '.join(dead)}"
         return f"stuck: {', '.join('/'.join(key) for key in stuck)}" if stuck else None
@@ -65,7 +68,8 @@ async def startup(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) ->
         settings.watching.label_selectors[_resource(*kind)] = OWNED
 
     operator = memo.operator = Operator(Api(await connect()), Agents(), own)
-    for name, queue in (("mailfilters", operator.mailfilters), ("releases", operator.releases)):
+    queues = {"mailfilters": operator.mailfilters, "releases": operator.releases, "lookups": operator.lookups}
+    for name, queue in queues.items():
         operator.tasks.append(asyncio.create_task(queue.run(own.workers), name=name))
     operator.tasks.append(asyncio.create_task(_serve(operator), name="http"))
 
@@ -93,6 +97,7 @@ async def mailfilter(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: An
     operator: Operator = memo.operator
     if key := _asked_anew(operator.cache, operator.cache.mailfilters, body, gone=type == "DELETED"):
         operator.mailfilters.add(key)
+        operator.lookups.add(key)
 
 
 @kopf.on.event(GROUP, VERSION, PLURALS["QuarantineRelease"])

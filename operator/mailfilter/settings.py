@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """How often everything is applied again, whether or not something changed."""
     observe_seconds: Annotated[float, Field(gt=0)] = 20
     """How often the state of a settled gateway is looked at."""
+    dns_seconds: Annotated[float, Field(gt=0)] = 600
+    """How often DNS is asked for the records that MailFilters need."""
     workers: Annotated[int, Field(ge=1, le=64)] = 4
     """Reconciles at a time."""
     log_format: Literal["text", "json"] = "text"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from mailfilter.policy import dns
 from mailfilter.stack import KINDS, desired_objects
 from support.cluster import Cluster
 from support.loop import CrashError, Process, World
@@ -297,6 +298,40 @@ async def test_what_the_api_server_refuses_is_a_condition(world: World) -> None:
     policy = await world.object("ConfigMap", "refused-policy")
     assert policy
     assert '"default": 8.0' in policy["data"]["policy.json"]
+
+
+async def test_what_dns_said_is_in_the_status(world: World) -> None:
+    """And stays there, unasked, when another process begins."""
+    process = await made(world, "dns")
+    host, domain = dns.wanted(gateway().spec)
+    process.cache.dns[process.key] = [
+        dns.judged(host, dns.Answer(("192.0.2.1",))),
+        dns.judged(domain, dns.Answer(("10 other.example",))),
+    ]
+    await process.loop.reconcile(process.key)
+    condition = await world.condition("dns", "DNSReady")
+    assert (condition["status"], condition["reason"]) == ("False", "RecordsDiffer")
+    assert "add example.com. IN MX 10 mx.example.com." in condition["message"]
+    assert (await world.condition("dns", "Ready"))["status"] == "True"
+    body = await world.object("MailFilter", "dns")
+    assert body
+    right = {"name": "mx.example.com", "type": "A", "state": "Present", "found": ["192.0.2.1"]}
+    wrong = {"name": "example.com", "type": "MX", "state": "Different", "found": ["10 other.example"]}
+    assert body["status"]["dns"] == {
+        "present": 1,
+        "missing": 0,
+        "different": 1,
+        "unknown": 0,
+        "records": [wrong | {"expected": "mx.example.com"}, right],
+    }
+    await Process(world, "dns").settle()
+    assert await world.object("MailFilter", "dns") == body
+    await world.mailfilter("dns", with_changes(SMALL, dns={"check": False}))
+    await Process(world, "dns").settle()
+    body = await world.object("MailFilter", "dns")
+    assert body
+    assert "dns" not in body["status"]
+    assert "DNSReady" not in [one["type"] for one in body["status"]["conditions"]]
 
 
 async def test_transitions_are_events(world: World, cluster: Cluster) -> None:

@@ -59,6 +59,7 @@ FULL: Object = {
         {"address": "Abuse@example.com", "policy": {"spam": {"enabled": False}, "banned": {"enabled": False}}},
         {"address": "bob@example.org", "policy": {"spam": {"killLevel": 8}, "virus": {"destiny": "Pass"}}},
     ],
+    "dns": {"check": False},
     "admin": "admin@example.com",
     "spam": {
         "tagLevel": -10,

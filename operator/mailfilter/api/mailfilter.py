@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from mailfilter.api.content import Decoding
+from mailfilter.api.dns import Dns
 from mailfilter.api.domains import Domain
 from mailfilter.api.fields import VALIDATIONS, EmailAddress, FullHostName, Model, rule
 from mailfilter.api.lists import Lists
@@ -91,6 +92,8 @@ class MailFilterSpec(Model):
         ),
     ] = []
     """Recipients for whom something differs from their domain. The most specific wins: recipient, domain, gateway."""
+    dns: Dns = Dns()
+    """The records by which mail finds the gateway."""
     admin: EmailAddress | None = None
     """Gets the mail to root, postmaster, abuse and webmaster of each domain."""
     spam: Spam = Spam()

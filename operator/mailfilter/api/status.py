@@ -92,13 +92,46 @@ class QueueStatus(Model):
     """Age of the oldest mail in seconds."""
 
 
+class DnsRecord(Model):
+    """A record that the world's DNS must have."""
+
+    name: str
+    """The name that is asked for: a domain, or the gateway's host name."""
+    type: Literal["MX", "A"]
+    """MX of a domain; A of the gateway, which may also be AAAA."""
+    expected: str | None = None
+    """The host name that the MX record must name."""
+    found: list[str] = []
+    """What DNS has, as in a zone file."""
+    state: Literal["Missing", "Different", "Unknown", "Present"]
+    """Different: there are MX records, and none names the gateway. Unknown: DNS did not answer."""
+
+
+class DnsStatus(Model):
+    """What the world's DNS has of what it must have."""
+
+    present: int = 0
+    """Records that are right."""
+    missing: int = 0
+    """Records that are not there."""
+    different: int = 0
+    """Records that name others."""
+    unknown: int = 0
+    """Records of which DNS said nothing."""
+    records: Annotated[
+        list[DnsRecord],
+        Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name", "type"]}),
+    ] = []
+    """The gateway's name and each domain; of many the first hundred, those that want attention first."""
+
+
 class MailFilterStatus(Model):
     """What the operator last saw."""
 
     observed_generation: int | None = None
     """The generation of the spec that all pods run."""
     conditions: Conditions = []
-    """Ready, Progressing, PolicyActive, ScannerAvailable, SignaturesFresh, QuarantineWritable."""
+    """Ready, Progressing, PolicyActive, ScannerAvailable, SignaturesFresh, QuarantineWritable, DNSReady."""
     components: Components | None = None
     """Pods by component."""
     policy: PolicyStatus | None = None
@@ -107,6 +140,8 @@ class MailFilterStatus(Model):
     """Virus signatures."""
     quarantine: QuarantineStatus | None = None
     """Held mail."""
+    dns: DnsStatus | None = None
+    """Records in the world's DNS."""
     queue: QueueStatus | None = None
     """Postfix' queue."""
     endpoint: str | None = None

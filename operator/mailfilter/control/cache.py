@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from mailfilter.cluster.queue import Key
+from mailfilter.policy.dns import Record
 from mailfilter.stack.common import INSTANCE
 
 Object = dict[str, Any]
@@ -51,6 +52,8 @@ class Cache:
     def __init__(self) -> None:
         self.mailfilters: dict[Key, Object] = {}
         self.releases: dict[Key, Object] = {}
+        self.dns: dict[Key, list[Record] | None] = {}
+        """What DNS said last, which mailfilter.control.lookups fills in; None where nothing is to be asked."""
         self._children: dict[Key, dict[ChildId, Child]] = defaultdict(dict)
         self._parents: dict[tuple[str, ChildId], Key] = {}
 

@@ -37,6 +37,14 @@ def timestamp(moment: datetime | None = None) -> str:
     return (moment or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def before(body: dict[str, Any], kind: str) -> Observation | None:
+    """What a condition in the status of an object says, if it says it of the object's newest generation."""
+    for one in (body.get("status") or {}).get("conditions", []):
+        if one["type"] == kind and one.get("observedGeneration") == body["metadata"]["generation"]:
+            return Observation(kind, one["status"], one["reason"], one["message"])
+    return None
+
+
 def merged(
     old: list[dict[str, Any]], observed: list[Observation], generation: int
 ) -> tuple[list[dict[str, Any]], list[Observation]]:

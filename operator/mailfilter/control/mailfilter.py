@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 from base64 import b64decode
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,9 @@ from mailfilter.cluster.api import Api, ApiError, problem
 from mailfilter.cluster.queue import Key
 from mailfilter.control import observe
 from mailfilter.control.cache import Cache, Child, ChildId
-from mailfilter.control.conditions import Observation, merged, no
+from mailfilter.control.conditions import Observation, before, merged, no
 from mailfilter.control.events import record
-from mailfilter.policy import postfix
+from mailfilter.policy import dns, postfix
 from mailfilter.policy.amavis import policy_hash, policy_json
 from mailfilter.policy.names import Names
 from mailfilter.policy.spamrules import bad_rules
@@ -97,7 +98,7 @@ class MailFilterLoop:
             if error.status not in (400, 403, 409, 422):
                 raise
             conflict = f"the API server refused an object: {problem(error)}"
-        facts = await self._observe(gateway, children, rules, conflict)
+        facts = await self._observe(body, gateway, children, rules, conflict)
         seen = observe.observations(facts)
         conditions = await self._report(body, seen, _status(body, facts, seen))
         if observe.recovered(conditions):
@@ -151,7 +152,7 @@ class MailFilterLoop:
         }
 
     async def _observe(
-        self, gateway: Gateway, children: dict[ChildId, Child], rules: list[str], conflict: str | None
+        self, body: Object, gateway: Gateway, children: dict[ChildId, Child], rules: list[str], conflict: str | None
     ) -> observe.Facts:
         sources = {name: postfix.table_source(table) for name, table in postfix.tables(gateway.spec).items()}
         hashes = {
@@ -172,7 +173,14 @@ class MailFilterLoop:
             pods=list(pods),
             bad_rules=rules,
             conflict=conflict,
+            dns=self._records(gateway),
+            dns_before=before(body, "DNSReady"),
         )
+
+    def _records(self, gateway: Gateway) -> list[dns.Record] | None:
+        """What DNS said of the records that the spec needs; None as long as it was not asked for all of them."""
+        found = self._cache.dns.get((gateway.names.namespace, gateway.names.name))
+        return found if found and [record.wanted for record in found] == dns.wanted(gateway.spec) else None
 
     async def _refresh(self, body: Object, hashes: dict[str, str]) -> None:
         """Makes the kubelet bring the new ConfigMap into a running pod now instead of a minute later."""
@@ -235,6 +243,7 @@ class MailFilterLoop:
                 current["status"] = written.get("status", {})
         for one in seen:
             metrics.CONDITION.labels(namespace, name, one.type).set({"True": 1, "False": 0, "Unknown": -1}[one.status])
+        self._forget_metrics((namespace, name), {one.type for one in seen})
         for one in changed:
             log.info("MailFilter %s/%s: %s=%s %s: %s", namespace, name, one.type, one.status, one.reason, one.message)
             if one.type != "Progressing" and one.status != "Unknown":
@@ -247,9 +256,9 @@ class MailFilterLoop:
                 )
         return conditions
 
-    def _forget_metrics(self, key: Key) -> None:
+    def _forget_metrics(self, key: Key, kept: Collection[str] = ()) -> None:
         for labels in list(metrics.CONDITION._metrics):
-            if labels[:2] == key:
+            if labels[:2] == key and labels[2] not in kept:
                 metrics.CONDITION.remove(*labels)
 
 
@@ -271,6 +280,8 @@ def _status(body: Object, facts: observe.Facts, seen: list[Observation]) -> Obje
         "queue": observe.queue(facts),
         "endpoint": f"{facts.names.host('postfix')}:25",
     }
+    if facts.spec.dns.check and (records := observe.dns(facts) or (facts.dns_before and old.get("dns"))):
+        status["dns"] = records
     for name, found in (("signatures", observe.signatures(facts)), ("quarantine", observe.quarantine(facts))):
         value = found or old.get(name)
         if value:

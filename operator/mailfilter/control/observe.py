@@ -7,12 +7,14 @@ from typing import Any
 from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.control.cache import Child, ChildId
 from mailfilter.control.conditions import Observation, no, unknown, yes
+from mailfilter.policy.dns import STATES, Record, by_need
 from mailfilter.policy.names import Names
 
 # ClamAV's official databases change several times a day.
 STALE = timedelta(days=7)
 # As long as connections may still go to where nobody answered before.
 RECOVERY = timedelta(minutes=1)
+LISTED_RECORDS = 100
 WORKLOADS = {"postfix": "StatefulSet", "amavis": "StatefulSet", "clamd": "Deployment", "freshclam": "StatefulSet"}
 
 
@@ -44,6 +46,10 @@ class Facts:
     bad_rules: list[str] = field(default_factory=list)
     conflict: str | None = None
     """Why an object could not be applied."""
+    dns: list[Record] | None = None
+    """What DNS said last; None when it was not asked yet for this spec."""
+    dns_before: Observation | None = None
+    """What DNSReady says in the status, if it is of this generation: another process may have asked."""
 
     def of(self, component: str) -> list[Pod]:
         """The pods of one component."""
@@ -223,6 +229,34 @@ def queue(facts: Facts) -> dict[str, int]:
     }
 
 
+def dns_ready(facts: Facts) -> Observation:
+    """True when DNS sends the mail of all domains to this gateway."""
+    kind = "DNSReady"
+    if facts.dns is None:
+        return facts.dns_before or unknown(kind, "NotChecked", "DNS was not asked yet")
+    worst, *others = by_need(facts.dns)
+    alike = sum(other.state == worst.state for other in others)
+    more = f" ({alike} more: status.dns)" if alike else ""
+    if worst.state == "Present":
+        return yes(kind, "RecordsFound", f"the MX records of all domains name {facts.spec.hostname.lower()}")
+    if worst.state == "Unknown":
+        return unknown(kind, "NoAnswer", f"{worst.advice}{more}")
+    return no(kind, "RecordsMissing" if worst.state == "Missing" else "RecordsDiffer", f"{worst.advice}{more}")
+
+
+def dns(facts: Facts) -> dict[str, Any] | None:
+    """status.dns: counts of all, and the first of the records that want attention."""
+    if facts.dns is None:
+        return None
+    found: dict[str, Any] = {state.lower(): sum(record.state == state for record in facts.dns) for state in STATES}
+    found["records"] = [
+        {"name": one.wanted.name, "type": one.wanted.type, "state": one.state, "found": list(one.found)}
+        | ({"expected": one.wanted.expected} if one.wanted.expected else {})
+        for one in by_need(facts.dns)[:LISTED_RECORDS]
+    ]
+    return found
+
+
 def progressing(facts: Facts) -> Observation:
     """True while pods of the wanted template are still coming up."""
     kind = "Progressing"
@@ -275,6 +309,8 @@ def observations(facts: Facts) -> list[Observation]:
         signatures_fresh(facts),
         quarantine_writable(facts),
     ]
+    if facts.spec.dns.check:
+        others.append(dns_ready(facts))
     return [ready(facts, others), *others]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailfilter.control.conditions import Observation, merged, no, unknown, yes
+from mailfilter.control.conditions import Observation, before, merged, no, unknown, yes
 
 OLD = {
     "type": "Ready",
@@ -43,3 +43,12 @@ def test_merging_again_changes_nothing() -> None:
     first, _ = merged([], seen, 3)
     second, changed = merged(first, seen, 3)
     assert (second, changed) == (first, [])
+
+
+def test_what_the_status_says_of_this_generation() -> None:
+    condition = {"type": "DNSReady", "status": "True", "reason": "R", "message": "m", "observedGeneration": 2}
+    body = {"metadata": {"generation": 2}, "status": {"conditions": [condition]}}
+    assert before(body, "DNSReady") == Observation("DNSReady", "True", "R", "m")
+    assert before(body, "Ready") is None
+    assert before(body | {"metadata": {"generation": 3}}, "DNSReady") is None
+    assert before({"metadata": {"generation": 1}}, "DNSReady") is None

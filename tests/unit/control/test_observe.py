@@ -11,6 +11,7 @@ from mailfilter.control import observe
 from mailfilter.control.cache import Child
 from mailfilter.control.conditions import Observation
 from mailfilter.control.observe import Facts, Pod
+from mailfilter.policy.dns import Record, State, Wanted
 from support.samples import NAMES, spec, with_changes
 
 Object = dict[str, Any]
@@ -324,6 +325,7 @@ def test_all_conditions_are_said_each_time() -> None:
             "ScannerAvailable",
             "SignaturesFresh",
             "QuarantineWritable",
+            "DNSReady",
         ]
 
 
@@ -373,3 +375,49 @@ def test_a_gateway_has_recovered_in_the_first_minute_of_being_ready(status: str,
         {"type": "Ready", "status": status, "lastTransitionTime": since},
     ]
     assert observe.recovered(conditions, NOW) is expected
+
+
+MX = Wanted("example.com", "MX", "mx.example.com")
+HOST = Wanted("mx.example.com", "A")
+
+
+def answered(*states: State) -> Facts:
+    return replace(WELL, dns=[Record(MX, state, ("10 other.example",), "timed out") for state in states])
+
+
+@pytest.mark.parametrize(
+    ("facts", "status", "reason", "text"),
+    [
+        (answered("Present", "Present"), "True", "RecordsFound", "name mx.example.com"),
+        (answered("Present", "Missing"), "False", "RecordsMissing", "add example.com. IN MX 10 mx.example.com."),
+        (answered("Different", "Missing", "Missing"), "False", "RecordsMissing", "(1 more: status.dns)"),
+        (answered("Unknown", "Different"), "False", "RecordsDiffer", "name 10 other.example"),
+        (answered("Present", "Unknown"), "Unknown", "NoAnswer", "timed out"),
+        (WELL, "Unknown", "NotChecked", "not asked yet"),
+        (replace(WELL, dns_before=Observation("DNSReady", "True", "RecordsFound", "m")), "True", "RecordsFound", "m"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_dns_ready(facts: Facts, status: str, reason: str, text: str) -> None:
+    found = next(one for one in observe.observations(facts) if one.type == "DNSReady")
+    assert (found.status, found.reason) == (status, reason)
+    assert text in found.message
+    assert is_ready(facts).status == "True", "mail flows all the same"
+
+
+def test_dns_that_is_not_checked_has_no_condition() -> None:
+    facts = replace(WELL, spec=spec(dns={"check": False}))
+    assert "DNSReady" not in [one.type for one in observe.observations(facts)]
+
+
+def test_status_of_dns_counts_all_and_lists_the_first_hundred() -> None:
+    assert observe.dns(WELL) is None
+    records = [Record(replace(MX, name=f"d{number}.example"), "Present", (), None) for number in range(150)]
+    records.append(Record(HOST, "Missing", (), None))
+    found = observe.dns(replace(WELL, dns=records))
+    assert found
+    listed = found.pop("records")
+    assert found == {"present": 150, "missing": 1, "different": 0, "unknown": 0}
+    assert len(listed) == 100
+    assert listed[0] == {"name": "mx.example.com", "type": "A", "state": "Missing", "found": []}
+    assert listed[1]["expected"] == "mx.example.com"
