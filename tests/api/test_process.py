@@ -119,6 +119,21 @@ def test_status_tells_what_is_missing(cluster: Cluster, gateway: str, quiet: str
     cluster.wait_condition("mailfilter", gateway, quiet, "Progressing", "True", 60)
 
 
+def test_dns_is_asked(cluster: Cluster, operator: Operator, gateway: str, quiet: str) -> None:
+    """Whatever DNS there is on this machine, or none."""
+
+    def answered() -> Object:
+        status = cluster.get("mailfilter", gateway, quiet)["status"]
+        (condition,) = [one for one in status["conditions"] if one["type"] == "DNSReady"]
+        assert condition["reason"] != "NotChecked"
+        found: Object = status["dns"]
+        return found
+
+    found = wait_for(answered, "DNSReady", 90)
+    assert {(one["name"], one["type"]) for one in found["records"]} == {("mx.example.com", "A"), ("example.com", "MX")}
+    assert 'mailfilter_operator_reconciles_total{kind="Lookup",result="ok"}' in operator.http("/metrics")
+
+
 def test_a_deleted_child_comes_back(cluster: Cluster, gateway: str, quiet: str) -> None:
     before = cluster.get("service", f"{gateway}-amavis", quiet)["metadata"]["uid"]
     cluster.delete_object("service", f"{gateway}-amavis", quiet)
