@@ -176,6 +176,33 @@ async def test_refused(world: World, change: Object, message: str) -> None:
     assert foreseen(wanted)
 
 
+DOMAIN = SMALL["domains"][0]
+TYPES: list[Object] = [
+    {"admin": None},
+    {"spam": None},
+    {"spam": {"killLevel": None}},
+    {"hostname": None},
+    {"domains": [DOMAIN | {"relay": None}]},
+    {"domains": [DOMAIN | {"aliases": {"info": None}}]},
+    {"lists": {"allow": [None]}},
+    {"lists": {"allow": "x"}},
+    {"lists": []},
+    {"spam": {"killLevel": True}},
+    {"spam": {"kill_level": 7}},
+    {"messageSizeLimit": 65536.0},
+    {"messageSizeLimit": 65536.5},
+    {"messageSizeLimit": "65536"},
+    {"hostname": 5},
+    {"amavis": {"resources": {"requests": {"cpu": 1}}}},
+]
+
+
+@pytest.mark.parametrize("change", TYPES, ids=str)
+async def test_types_are_foreseen(world: World, change: Object) -> None:
+    wanted = with_changes(SMALL, **change)
+    assert bool(await refusal(world, "MailFilter", wanted)) == bool(foreseen(wanted))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -58,7 +58,9 @@ def test_samples_are_valid(sample: str) -> None:
             "spec: freshclam.customURLs must end in different file names",
         ),
         ({"postfix": {"service": {"nodePort": 30025}}}, "spec.postfix.service: nodePort needs type NodePort"),
-        ({"admin": None}, "spec.admin: null is not allowed"),
+        ({"hostname": None}, "spec.hostname: is missing"),
+        ({"lists": {"allow": [None]}}, "spec.lists.allow[0]: Input should be a valid string"),
+        ({"messageSizeLimit": 65536.5}, "spec.messageSizeLimit: Input should be a valid integer"),
     ],
     ids=str,
 )
@@ -68,8 +70,9 @@ def test_refused(change: Object, problem: str) -> None:
     assert found[0].startswith(problem)
 
 
-def test_null_is_the_default_where_there_is_one() -> None:
-    assert validated(manifest(with_changes(SMALL, messageSizeLimit=None))).message_size_limit == 26214400
+def test_null_is_left_out_and_whole_numbers_are_integers() -> None:
+    spec = validated(manifest(with_changes(SMALL, admin=None, spam=None, messageSizeLimit=65536.0)))
+    assert (spec.admin, spec.spam.kill_level, spec.message_size_limit) == (None, 5, 65536)
 
 
 def test_all_problems_are_told() -> None:
