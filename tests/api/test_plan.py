@@ -1,8 +1,6 @@
 """`mailfilter plan --diff` against a real API server: what it foresees is what the operator then does."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +13,13 @@ from mailfilter.plan.applied import after_apply
 from mailfilter.plan.validation import stored, validated
 from support.cluster import Cluster
 from support.loop import SETTINGS, Process, World
+from support.plan import Plan
 from support.samples import FULL, SMALL, with_changes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Object = dict[str, Any]
 WORKLOADS = {"postfix": "StatefulSet", "amavis": "StatefulSet", "freshclam": "StatefulSet", "clamd": "Deployment"}
-
-
-class Plan:
-    """One run of the command."""
-
-    def __init__(self, kubeconfig: Path, namespace: str, name: str, spec: Object, *options: str) -> None:
-        body = {"apiVersion": API_VERSION, "kind": "MailFilter", "metadata": {"name": name}, "spec": spec}
-        command = [
-            sys.executable,
-            "-m",
-            "mailfilter",
-            "plan",
-            "--diff",
-            "-n",
-            namespace,
-            "--kubeconfig",
-            str(kubeconfig),
-            *options,
-            "-",
-        ]
-        done = subprocess.run(command, input=yaml.safe_dump(body), capture_output=True, text=True, timeout=60)
-        self.status, self.printed, self.errors = done.returncode, done.stdout, done.stderr
-        self.lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
-        rolling = [line for line in self.lines if line.startswith("rolls ") and line.endswith(")")]
-        self.rolls = {line.rsplit(f"{name}-", 1)[1].removesuffix(")") for line in rolling}
 
 
 async def settled(world: World, name: str, spec: Object) -> Process:

@@ -8,9 +8,11 @@ from threading import Event
 import pytest
 
 from support.cluster import Cluster, Object
-from support.gateway import Gateway
+from support.gateway import Gateway, mailfilter
 from support.mail import Post, message, spam
+from support.plan import Plan
 from support.run import wait_for
+from support.samples import with_changes
 
 RULES = "body E2E_OFFER /cheap pills for tests/\nscore E2E_OFFER 7\n"
 OFFER = "Buy our cheap pills for tests.\n"
@@ -187,3 +189,17 @@ def test_b19_a_stream_of_mail_does_not_feel_a_change(gateway: Gateway) -> None:
     for mail in mails + firsts:
         gateway.post.expect(mail)
     assert len({gateway.report(mail)["policy_banks"][0] for mail in mails}) > 1
+
+
+def test_a_plan_foresees_which_pods_roll(gateway: Gateway) -> None:
+    """Of a gateway to whose objects the cluster's controllers write as well."""
+    spec = mailfilter(gateway.post, gateway.name, **gateway.basis)["spec"]
+    where = (gateway.cluster.kubeconfig, gateway.namespace, gateway.name)
+    plan = Plan(*where, spec)
+    assert (plan.status, plan.errors) == (0, ""), plan.printed
+    plan = Plan(*where, with_changes(spec, amavis={"resources": {"limits": {"memory": "4Gi"}}}))
+    assert plan.status == 1
+    assert [line for line in plan.lines if line.startswith("rolls ")] == ["rolls mx-amavis-0 (StatefulSet mx-amavis)"]
+    plan = Plan(*where, with_changes(spec, lists={"deny": ["bad@client.example"]}))
+    assert plan.status == 1
+    assert "rolls no pod" in plan.lines
