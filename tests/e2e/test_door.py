@@ -148,9 +148,15 @@ def test_only_the_doors_are_open(gateway: Gateway) -> None:
         found: str = pod["status"]["podIP"]
         return found
 
-    closed = {"postfix": (10025, 8081), "amavis": (10024, 8081), "clamd": (3310,), "freshclam": (8080, 8081)}
+    closed = {"postfix": (10025, 8081), "amavis": (10024, 10026, 8081), "clamd": (3310,), "freshclam": (8080, 8081)}
     opened = {"postfix": (2525, 9090), "amavis": (9090,), "freshclam": (9090,)}
-    services = {("mx-reinjection", 10025), ("mx-amavis", 10024), ("mx-clamd", 3310), ("mx-freshclam", 8080)}
+    services = {
+        ("mx-reinjection", 10025),
+        ("mx-amavis", 10024),
+        ("mx-amavis", 10026),
+        ("mx-clamd", 3310),
+        ("mx-freshclam", 8080),
+    }
     reached = {(component, port) for component, ports in closed.items() for port in ports}
     reached = {one for one in reached if gateway.post.reaches(address(one[0]), one[1])}
     assert not reached

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
+from email.policy import SMTP
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ POLICY: dict[str, Any] = {
         "banned": setting("Discard"),
         "badHeader": setting("Pass"),
     },
+    "aboveCutoff": "Discard",
     "virusEnabled": True,
     "encryptedArchives": "Tag",
     "decoding": {"enabled": True, "maxLevels": 14, "maxFiles": 3000, "maxExpandedBytes": 314572800},
@@ -70,7 +72,11 @@ PARAMETERS = {
     "content_filter": "amavis:[filter]:10024",
     "amavis_destination_concurrency_limit": "3",
     "mailfilter_upstream_proxy": "",
+    "mailfilter_proxy_filter": "",
+    "mailfilter_filter_timeout": "90s",
 }
+# What the operator adds for filtering.mode: BeforeQueue.
+BEFORE_QUEUE = {"mailfilter_proxy_filter": "filter:10026"}
 TABLES = {
     "relay_domains": "".join(f"{domain}\tOK\n" for domain in DOMAINS),
     "transport": "".join(f"{domain}\tnexthop:[sink]:{SINK_PORT}\n" for domain in DOMAINS),
@@ -81,6 +87,7 @@ TABLES = {
     "client_deny_names": "",
     "client_deny_networks": "",
     "reinjection_recipients": "admin@isp.example\tOK\n",
+    "reinjection_senders": "",
 }
 CLAMD_CONF = """\
 Foreground yes
@@ -231,11 +238,25 @@ class Gateway:
     tables: Container
     postfix: Container
     sink: Container
+    before_queue: bool
+    """Whether clients wait while their mail is filtered."""
 
     def send(self, message: EmailMessage, *recipients: str, sender: str | None = None) -> None:
         """Hands a mail in at the front door."""
         with smtplib.SMTP(self.postfix.address, 2525, timeout=30) as client:
-            client.send_message(message, sender or str(message["From"]), recipients or [str(message["To"])])
+            client.send_message(
+                message, str(message["From"]) if sender is None else sender, recipients or [str(message["To"])]
+            )
+
+    def answer(self, message: EmailMessage, *recipients: str) -> tuple[int, str]:
+        """The answer to a mail's DATA at the front door."""
+        with smtplib.SMTP(self.postfix.address, 2525, timeout=60) as client:
+            client.ehlo()
+            client.mail(str(message["From"]))
+            for recipient in recipients or [str(message["To"])]:
+                client.rcpt(recipient)
+            code, text = client.data(message.as_bytes(policy=SMTP))
+            return code, text.decode()
 
     def set_policy(self, wanted: dict[str, Any]) -> None:
         """As the operator does."""
@@ -316,10 +337,10 @@ def am_pdp(amavis: Container, lines: list[str]) -> list[str]:
 
 
 @contextmanager
-def started_gateway(lab: Lab) -> Iterator[Gateway]:
-    """The whole chain, ready."""
+def started_gateway(lab: Lab, **parameters: str) -> Iterator[Gateway]:
+    """The whole chain, ready; `parameters` in main.cf."""
     policy_map = lab.config_map({"policy.json": json.dumps(POLICY)})
-    config = lab.config_map({"main.cf": main_cf(), **TABLES})
+    config = lab.config_map({"main.cf": main_cf(**parameters), **TABLES})
     compiled = lab.volume()
     with ExitStack() as stack:
         clamd = stack.enter_context(started_clamd(lab))
@@ -328,4 +349,5 @@ def started_gateway(lab: Lab) -> Iterator[Gateway]:
         tables = stack.enter_context(started_tables(lab, config, compiled))
         postfix = stack.enter_context(started_postfix(lab, config, compiled, lab.volume()))
         amavis_ready(amavis)
-        yield Gateway(lab, policy_map, config, clamd, amavis, tables, postfix, sink)
+        before_queue = bool(parameters.get("mailfilter_proxy_filter"))
+        yield Gateway(lab, policy_map, config, clamd, amavis, tables, postfix, sink, before_queue)

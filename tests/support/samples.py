@@ -60,6 +60,7 @@ FULL: Object = {
         {"address": "bob@example.org", "policy": {"spam": {"killLevel": 8}, "virus": {"destiny": "Pass"}}},
     ],
     "dns": {"check": False},
+    "filtering": {"mode": "BeforeQueue"},
     "admin": "admin@example.com",
     "spam": {
         "tagLevel": -10,
@@ -67,6 +68,7 @@ FULL: Object = {
         "killLevel": 6,
         "cutoffLevel": 20,
         "destiny": "Pass",
+        "aboveCutoff": "Reject",
         "subjectTag": "***SPAM*** ",
         "bodySizeLimit": 65536,
         "localTestsOnly": True,

@@ -9,6 +9,7 @@ from mailfilter.api.content import Decoding
 from mailfilter.api.dns import Dns
 from mailfilter.api.domains import Domain
 from mailfilter.api.fields import VALIDATIONS, EmailAddress, FullHostName, Model, rule
+from mailfilter.api.filtering import BOUNCE_BEFORE_QUEUE, REJECT_AFTER_QUEUE, Filtering, nowhere, problems
 from mailfilter.api.lists import Lists
 from mailfilter.api.overrides import Recipient
 from mailfilter.api.pods import Amavis, Clamd, Freshclam, Postfix, Quarantine
@@ -69,6 +70,12 @@ class MailFilterSpec(Model):
                     "the levels of a domain, inherited ones included, must be in the order tagLevel <= tag2Level <= "
                     "killLevel <= cutoffLevel",
                 ),
+                rule(
+                    "self.filtering.mode == 'BeforeQueue' || "
+                    f"(self.spam.aboveCutoff != 'Reject' && {nowhere('Reject')})",
+                    REJECT_AFTER_QUEUE,
+                ),
+                rule(f"self.filtering.mode == 'AfterQueue' || ({nowhere('Bounce')})", BOUNCE_BEFORE_QUEUE),
             ]
         }
     }
@@ -94,6 +101,8 @@ class MailFilterSpec(Model):
     """Recipients for whom something differs from their domain. The most specific wins: recipient, domain, gateway."""
     dns: Dns = Dns()
     """The records by which mail finds the gateway."""
+    filtering: Filtering = Filtering()
+    """When mail is filtered."""
     admin: EmailAddress | None = None
     """Gets the mail to root, postmaster, abuse and webmaster of each domain."""
     spam: Spam = Spam()
@@ -134,7 +143,11 @@ class MailFilterSpec(Model):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        for problem in problems(self.filtering.mode, self.verdicts.destinies):
+            raise ValueError(problem)
         for scope in self.scopes():
             for problem in scope.verdicts.problems():
                 raise ValueError(f"{scope}: {problem} (inherited values included)")
+            for problem in problems(self.filtering.mode, scope.verdicts.destinies):
+                raise ValueError(f"{scope}: {problem}")
         return self

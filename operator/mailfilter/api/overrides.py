@@ -15,7 +15,7 @@ from mailfilter.api.fields import (
     Score,
     rule,
 )
-from mailfilter.api.verdicts import Destiny
+from mailfilter.api.verdicts import Bounceable, Destiny
 
 
 def _ordered(lower: str, upper: str) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class BannedOverrides(Model):
 
     enabled: bool | None = None
     """As in spec.banned."""
-    destiny: Destiny | None = None
+    destiny: Bounceable | None = None
     """As in spec.banned."""
     names: Annotated[list[FileNameOverride], Field(max_length=500)] | None = None
     """As in spec.banned."""
@@ -82,7 +82,7 @@ class BannedOverrides(Model):
 class BadHeaderOverrides(Model):
     """What becomes of mail with a broken header."""
 
-    destiny: Destiny | None = None
+    destiny: Bounceable | None = None
     """As in spec.badHeader."""
 
 
@@ -97,6 +97,12 @@ class Overrides(Model):
     """Banned attachments."""
     bad_header: BadHeaderOverrides | None = None
     """Mail with a broken header."""
+
+    @property
+    def bounces(self) -> list[str]:
+        """The fields that say Bounce here."""
+        parts = {"banned.destiny": self.banned, "badHeader.destiny": self.bad_header}
+        return [field for field, part in parts.items() if part and part.destiny == "Bounce"]
 
 
 class Recipient(Model):

@@ -36,6 +36,22 @@ class Verdicts:
             bad_header=_merged(self.bad_header, given.bad_header),
         )
 
+    @property
+    def destinies(self) -> dict[str, str]:
+        """Destinies by the field that says them."""
+        return {
+            "virus.destiny": self.virus.destiny,
+            "spam.destiny": self.spam.destiny,
+            "spam.aboveCutoff": self.spam.above_cutoff,
+            "banned.destiny": self.banned.destiny,
+            "badHeader.destiny": self.bad_header.destiny,
+        }
+
+    @property
+    def bounces(self) -> list[str]:
+        """The fields that say Bounce."""
+        return [field for field, destiny in self.destinies.items() if destiny == "Bounce"]
+
     def problems(self) -> Iterator[str]:
         """What does not fit together, as sentences."""
         for lower, upper in pairwise(LEVELS):

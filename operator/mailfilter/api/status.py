@@ -131,7 +131,8 @@ class MailFilterStatus(Model):
     observed_generation: int | None = None
     """The generation of the spec that all pods run."""
     conditions: Conditions = []
-    """Ready, Progressing, PolicyActive, ScannerAvailable, SignaturesFresh, QuarantineWritable, DNSReady."""
+    """Ready, Progressing, PolicyActive, ScannerAvailable, SignaturesFresh, QuarantineWritable, BackscatterRisk,
+    DNSReady."""
     components: Components | None = None
     """Pods by component."""
     policy: PolicyStatus | None = None

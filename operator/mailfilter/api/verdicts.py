@@ -18,7 +18,10 @@ from mailfilter.api.fields import (
     rule,
 )
 
-Destiny = Literal["Pass", "Discard"]
+# Pass delivers, Discard holds in the quarantine, Reject refuses in the SMTP session, Bounce sends the sender a notice:
+# never about spam and viruses, whose senders are forged.
+Destiny = Literal["Pass", "Discard", "Reject"]
+Bounceable = Literal["Pass", "Discard", "Reject", "Bounce"]
 
 
 class Spam(Model):
@@ -45,7 +48,12 @@ class Spam(Model):
     cutoff_level: Score = 10.0
     """From this score blocked mail is not stored either ($sa_quarantine_cutoff_level)."""
     destiny: Destiny = "Discard"
-    """Mail from killLevel on ($final_spam_destiny): Discard holds it in the quarantine, Pass delivers it marked."""
+    """Mail from killLevel on ($final_spam_destiny): Discard holds it in the quarantine, Pass delivers it marked, Reject
+    refuses it in the SMTP session (filtering.mode: BeforeQueue only) and holds a copy."""
+    above_cutoff: Literal["Discard", "Reject"] = "Discard"
+    """Blocked mail from cutoffLevel on, which is not stored: Discard drops it, Reject refuses it in the SMTP session
+    (filtering.mode: BeforeQueue only) when none of its recipients may have it; otherwise it is held for those who may
+    not."""
     subject_tag: PrintableAscii | None = None
     """Put in front of the Subject of spam that is delivered ($sa_spam_subject_tag), such as "***SPAM*** ". amavis
     fills in _SCORE_, _REQD_ and _YESNO_."""
@@ -66,7 +74,8 @@ class Virus(Model):
     """Whether mail is scanned for viruses (@bypass_virus_checks_maps when false). When false nothing waits for clamd,
     X-Virus-Scanned is not added, and the conditions ScannerAvailable and Ready say so."""
     destiny: Destiny = "Discard"
-    """$final_virus_destiny: Discard holds infected mail in the quarantine, Pass delivers it with X-Amavis-Alert."""
+    """$final_virus_destiny: Discard holds infected mail in the quarantine, Pass delivers it with X-Amavis-Alert, Reject
+    refuses it in the SMTP session (filtering.mode: BeforeQueue only) and holds a copy."""
     encrypted_archives: EncryptedArchives = "Tag"
     """Mail with an archive that nobody can open, encrypted or damaged; names of files in it are checked all the same.
     Tag delivers it with ***UNCHECKED*** in front of the Subject ($undecipherable_subject_tag): most of it is wanted,
@@ -79,8 +88,10 @@ class Banned(Model):
 
     enabled: bool = True
     """Whether attachments are checked ($bypass_banned_checks when false)."""
-    destiny: Destiny = "Discard"
-    """$final_banned_destiny: Discard holds the mail in the quarantine, Pass delivers it with X-Amavis-Alert."""
+    destiny: Bounceable = "Discard"
+    """$final_banned_destiny: Discard holds the mail in the quarantine, Pass delivers it with X-Amavis-Alert, Reject
+    refuses it in the SMTP session (filtering.mode: BeforeQueue only) and holds a copy. Bounce (AfterQueue only) holds
+    it and sends a notice to the sender, who may be forged: see the condition BackscatterRisk."""
     names: Annotated[list[FileNamePattern], Field(max_length=500)] = ["*.exe", "*.vbs", "*.pif", "*.scr", "*.cpl"]
     """File names, also inside archives; * and ? are wildcards, upper and lower case are the same."""
     types: Annotated[list[FileType], Field(max_length=100)] = ["exe-ms", "dll"]
@@ -94,8 +105,8 @@ class Banned(Model):
 class BadHeader(Model):
     """What becomes of mail whose header breaks RFC 5322."""
 
-    destiny: Destiny = "Pass"
-    """$final_bad_header_destiny. Many good senders break rules: Pass is the safe choice."""
+    destiny: Bounceable = "Pass"
+    """$final_bad_header_destiny, as in spec.banned. Many good senders break rules: Pass is the safe choice."""
 
 
 class Notifications(Model):

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 Status = Literal["True", "False", "Unknown"]
+# Conditions that are bad news when they are true.
+WARNINGS = ("BackscatterRisk",)
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,11 @@ class Observation:
     status: Status
     reason: str
     message: str
+
+    @property
+    def good(self) -> bool:
+        """Whether all is as it should be."""
+        return self.status == ("False" if self.type in WARNINGS else "True")
 
 
 def yes(kind: str, reason: str, message: str) -> Observation:

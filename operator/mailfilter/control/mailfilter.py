@@ -250,7 +250,7 @@ class MailFilterLoop:
                 await record(
                     self._api,
                     body,
-                    "Normal" if one.status == "True" else "Warning",
+                    "Normal" if one.good else "Warning",
                     one.reason,
                     f"{one.type}: {one.message}",
                 )

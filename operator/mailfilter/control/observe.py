@@ -144,8 +144,7 @@ def scanner_available(facts: Facts) -> Observation:
         return unknown(kind, "NoPods", "clamd is not there yet")
     if ready_replicas(child):
         return yes(kind, "Answering", f"{ready_replicas(child)} of {child.replicas} clamd pods answer")
-    queued = queue(facts)
-    waits = f"mail is not passed unscanned: {queued['active'] + queued['deferred']} mails wait in Postfix' queue"
+    waits = f"mail is not passed unscanned: {_waiting(facts)}"
     if facts.spec.clamd.replicas == 0:
         return no(kind, "VirusScannerDown", f"clamd.replicas is 0; {waits}. Set it to 1 or more.")
     if signatures(facts) is None:
@@ -157,6 +156,15 @@ def scanner_available(facts: Facts) -> Observation:
     return no(
         kind, "VirusScannerDown", f"no clamd pod answers; {waits}. Look at the pods of {facts.names.of('clamd')}."
     )
+
+
+def _waiting(facts: Facts) -> str:
+    """What becomes of mail that cannot be filtered now."""
+    queued = queue(facts)
+    waits = f"{queued['active'] + queued['deferred']} mails wait in Postfix' queue"
+    if facts.spec.filtering.mode == "BeforeQueue":
+        return f"clients are told to try later (451), and {waits}"
+    return waits
 
 
 def signatures(facts: Facts) -> dict[str, Any] | None:
@@ -217,6 +225,23 @@ def quarantine_writable(facts: Facts) -> Observation:
                 f"{pod.name} cannot write to the quarantine volume: mail to be held waits in the queue",
             )
     return yes(kind, "Writable", "held mail can be stored")
+
+
+def backscatter_risk(facts: Facts) -> Observation:
+    """True when the gateway sends notices about blocked mail to its senders."""
+    kind = "BackscatterRisk"
+    who = [f"spec.{field}" for field in facts.spec.verdicts.bounces]
+    for scope in facts.spec.scopes():
+        who += [f"{field} of {scope}" for field in (scope.of.policy.bounces if scope.of.policy else [])]
+    if not who:
+        return no(kind, "NoBounce", "no sender is sent a notice about blocked mail")
+    more = f" and {len(who) - 3} more" if len(who) > 3 else ""
+    return yes(
+        kind,
+        "BounceDestiny",
+        f"{', '.join(who[:3])}{more}: Bounce. Notices go to senders that may be forged, and can get the gateway onto "
+        "block lists. Use Discard, which holds the mail in the quarantine, or filtering.mode: BeforeQueue with Reject.",
+    )
 
 
 def queue(facts: Facts) -> dict[str, int]:
@@ -280,7 +305,8 @@ def ready(facts: Facts, others: list[Observation]) -> Observation:
         if not ready_replicas(facts.workload(component)):
             reason = "PostfixNotReady" if component == "postfix" else "AmavisNotReady"
             why = next((f" {pod.name}: {pod.held_up}." for pod in facts.of(component) if pod.held_up), "")
-            return no(kind, reason, f"no {component} pod is ready.{why} See kubectl describe pod.")
+            waits = f" Meanwhile {_waiting(facts)}." if component == "amavis" else ""
+            return no(kind, reason, f"no {component} pod is ready.{why} See kubectl describe pod.{waits}")
     for needed in ("ScannerAvailable", "QuarantineWritable", "PolicyActive"):
         seen = by_type[needed]
         if seen.status != "True" and seen.reason != "ScanningOff":
@@ -308,6 +334,7 @@ def observations(facts: Facts) -> list[Observation]:
         scanner_available(facts),
         signatures_fresh(facts),
         quarantine_writable(facts),
+        backscatter_risk(facts),
     ]
     if facts.spec.dns.check:
         others.append(dns_ready(facts))

@@ -36,6 +36,7 @@ def policy(spec: MailFilterSpec) -> dict[str, Any]:
             "banned": settings.of(lambda one: one.banned.destiny),
             "badHeader": settings.of(lambda one: one.bad_header.destiny),
         },
+        "aboveCutoff": spam.above_cutoff,
         "virusEnabled": spec.virus.enabled,
         "encryptedArchives": spec.virus.encrypted_archives,
         "decoding": {

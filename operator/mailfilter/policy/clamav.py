@@ -1,6 +1,7 @@
 """clamd.conf and freshclam.conf (clamd.conf(5), freshclam.conf(5))."""
 
 from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.policy.capacity import capacity
 from mailfilter.policy.names import Names
 
 DATABASES = ("main", "daily", "bytecode")
@@ -12,7 +13,7 @@ def clamd_conf(spec: MailFilterSpec) -> str:
     """clamd over TCP. Every limit is at or above the message size, so that no part of a mail goes unscanned."""
     # Decoded parts can be larger than the mail they came in.
     part = spec.message_size_limit * 2
-    threads = max(4, spec.amavis.max_servers * spec.amavis.replicas + 2)
+    numbers = capacity(spec)
     return _lines(
         ("Foreground", "yes"),
         ("LogTime", "yes"),
@@ -23,7 +24,9 @@ def clamd_conf(spec: MailFilterSpec) -> str:
         ("SelfCheck", "60"),
         # Two databases in memory at a reload are what gets clamd killed at its memory limit.
         ("ConcurrentDatabaseReload", "no"),
-        ("MaxThreads", str(threads)),
+        ("MaxThreads", str(numbers.clamd_threads)),
+        ("MaxQueue", str(numbers.clamd_queue)),
+        ("MaxScanTime", str(numbers.scan_seconds * 1000)),
         ("StreamMaxLength", str(part)),
         ("MaxFileSize", str(part)),
         ("MaxScanSize", str(part * 4)),

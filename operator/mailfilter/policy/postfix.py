@@ -5,6 +5,7 @@ import re
 
 from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.policy import door
+from mailfilter.policy.capacity import capacity
 from mailfilter.policy.keys import domain_keys
 from mailfilter.policy.names import Names
 
@@ -16,13 +17,17 @@ _PARAMETER_VALUE = re.compile(r"[A-Za-z0-9 .,:/_\[\]@=+-]*")
 
 def parameters(spec: MailFilterSpec, names: Names) -> dict[str, str]:
     """The parameters that differ between gateways (postconf(5)); all others are static in the image."""
-    # Every Postfix pod may use its share of all amavis children; one more waits so that none idles.
-    share = -(-spec.amavis.max_servers * spec.amavis.replicas // spec.postfix.replicas)
+    numbers = capacity(spec)
+    before_queue = spec.filtering.mode == "BeforeQueue"
     return {
         "myhostname": spec.hostname.lower(),
         "message_size_limit": str(spec.message_size_limit),
         "content_filter": f"amavis:[{names.host('amavis')}]:10024",
-        "amavis_destination_concurrency_limit": str(share + 1),
+        "amavis_destination_concurrency_limit": str(numbers.filter_connections),
+        "default_process_limit": str(numbers.postfix_processes),
+        # content_filter stays with it: should it ever be empty, mail is still filtered.
+        "mailfilter_proxy_filter": f"{names.host('amavis')}:10026" if before_queue else "",
+        "mailfilter_filter_timeout": f"{numbers.filter_seconds}s",
         "mailfilter_upstream_proxy": "haproxy" if spec.postfix.proxy_protocol else "",
     }
 
@@ -53,6 +58,7 @@ def tables(spec: MailFilterSpec) -> dict[str, dict[str, str]]:
         for local, targets in aliases.items():
             virtual_alias[f"{local}@{domain.name.lower()}"] = ", ".join(targets)
         recipients |= door.recipients(domain, aliases)
+    bounces = any(scope.verdicts.bounces for scope in spec.scopes())
     notices = spec.notifications
     admins = (notices.virus_admin, notices.spam_admin, notices.banned_admin)
     return {
@@ -62,6 +68,8 @@ def tables(spec: MailFilterSpec) -> dict[str, dict[str, str]]:
         "recipients": recipients,
         **door.clients(spec.lists.clients),
         "reinjection_recipients": {admin.lower(): "OK" for admin in admins if admin},
+        # Notices to senders, who are anywhere, come from the null sender.
+        "reinjection_senders": {"<>": "OK"} if bounces else {},
     }
 
 

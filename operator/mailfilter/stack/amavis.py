@@ -1,9 +1,11 @@
 """The amavis pods: the filter, and the agent that knows the quarantine."""
 
 from mailfilter.policy.amavis import policy_json
+from mailfilter.policy.capacity import capacity
 from mailfilter.stack.common import (
     AMAVIS_PORT,
     AMAVIS_UID,
+    BEFORE_QUEUE_PORT,
     CLAMD_PORT,
     REINJECTION_PORT,
     Gateway,
@@ -28,8 +30,7 @@ from mailfilter.stack.common import (
 )
 
 COMPONENT = "amavis"
-# Below Postfix' smtp_data_done_timeout (1200 s), so that Postfix hears of a mail that hangs.
-CHILD_TIMEOUT_SECONDS = 480
+PORTS = {"amavis": AMAVIS_PORT, "before-queue": BEFORE_QUEUE_PORT}
 DRAIN_SECONDS = 10
 
 
@@ -62,7 +63,7 @@ def workload(gateway: Gateway) -> Object:
         "AMAVIS_CLAMD": f"{names.host('clamd')}:{CLAMD_PORT}",
         "AMAVIS_RELEASE_TO": f"{names.host('reinjection')}:{REINJECTION_PORT}",
         "AMAVIS_LOCAL_TESTS_ONLY": "1" if gateway.spec.spam.local_tests_only else "0",
-        "AMAVIS_CHILD_TIMEOUT": str(CHILD_TIMEOUT_SECONDS),
+        "AMAVIS_CHILD_TIMEOUT": str(capacity(gateway.spec).child_seconds),
     }
     shared = [
         mount("policy", "/etc/mailfilter/policy", read_only=True),
@@ -74,7 +75,7 @@ def workload(gateway: Gateway) -> Object:
         "amavis",
         gateway.images.amavis,
         env=environment(settings),
-        ports=[port("amavis", AMAVIS_PORT)],
+        ports=[port(name, number) for name, number in PORTS.items()],
         resources=resources(spec.resources),
         volumeMounts=[
             mount("home", "/var/lib/amavis"),
@@ -117,7 +118,7 @@ def objects(gateway: Gateway) -> list[Object]:
     return [
         policy(gateway),
         quarantine(gateway),
-        service(gateway, COMPONENT, COMPONENT, {"amavis": AMAVIS_PORT}),
+        service(gateway, COMPONENT, COMPONENT, PORTS),
         headless(gateway, COMPONENT, {"amavis": AMAVIS_PORT}),
         disruption_budget(gateway, COMPONENT),
         workload(gateway),

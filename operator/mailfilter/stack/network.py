@@ -6,6 +6,7 @@ from mailfilter.policy.clamav import MIRROR_PORT
 from mailfilter.stack.common import (
     AGENT_PORT,
     AMAVIS_PORT,
+    BEFORE_QUEUE_PORT,
     CLAMD_PORT,
     METRICS_PORT,
     REINJECTION_PORT,
@@ -60,7 +61,7 @@ def objects(gateway: Gateway) -> list[Object]:
         _policy(
             gateway,
             "amavis",
-            [{"from": pods("postfix"), "ports": _ports(AMAVIS_PORT)}, agent, metrics],
+            [{"from": pods("postfix"), "ports": _ports(AMAVIS_PORT, BEFORE_QUEUE_PORT)}, agent, metrics],
             [
                 DNS,
                 {"to": pods("postfix"), "ports": _ports(REINJECTION_PORT)},

@@ -99,6 +99,8 @@ def is_ready(facts: Facts) -> Observation:
 
 OWN = spec(freshclam={"officialDatabases": False, "customURLs": ["http://s/x.ndb"]})
 REFUSED = {"hash": NEW, "reason": "levels.kill is no number"}
+BEFORE_QUEUE = {"mode": "BeforeQueue"}
+BOUNCE = {"destiny": "Bounce"}
 CASES: list[tuple[str, Callable[[Facts], Observation], Facts, str, str, str]] = [
     ("in force", observe.policy_active, WELL, "True", "InForce", NEW[:12]),
     (
@@ -292,6 +294,54 @@ CASES: list[tuple[str, Callable[[Facts], Observation], Facts, str, str, str]] = 
         "Filtering",
         ": spam.enabled, banned.enabled, decoding.enabled is false",
     ),
+    (
+        "before the queue without a scanner",
+        is_ready,
+        replace(with_child("clamd", child("clamd", readyReplicas=0)), spec=spec(filtering=BEFORE_QUEUE)),
+        "False",
+        "VirusScannerDown",
+        "clients are told to try later (451), and 6 mails wait",
+    ),
+    (
+        "before the queue without amavis",
+        is_ready,
+        replace(with_child("amavis", child("amavis", readyReplicas=0)), spec=spec(filtering=BEFORE_QUEUE)),
+        "False",
+        "AmavisNotReady",
+        "Meanwhile clients are told to try later (451)",
+    ),
+    (
+        "amavis down, mail waits",
+        is_ready,
+        with_child("amavis", child("amavis", readyReplicas=0)),
+        "False",
+        "AmavisNotReady",
+        "Meanwhile 6 mails wait in Postfix' queue.",
+    ),
+    ("no bounces", observe.backscatter_risk, WELL, "False", "NoBounce", "no sender is sent a notice"),
+    (
+        "bounces of all",
+        observe.backscatter_risk,
+        replace(WELL, spec=spec(banned=BOUNCE, recipients=[{"address": "bob@example.com", "policy": {}}])),
+        "True",
+        "BounceDestiny",
+        "spec.banned.destiny: Bounce. Notices go to senders that may be forged",
+    ),
+    (
+        "bounces of some",
+        observe.backscatter_risk,
+        replace(
+            WELL,
+            spec=spec(
+                domains=[{"name": "example.com", "relay": {"host": "x"}, "policy": {"badHeader": BOUNCE}}],
+                recipients=[{"address": f"{name}@example.com", "policy": {"banned": BOUNCE}} for name in "abc"],
+            ),
+        ),
+        "True",
+        "BounceDestiny",
+        "badHeader.destiny of domain example.com, banned.destiny of recipient a@example.com, "
+        "banned.destiny of recipient b@example.com and 1 more: Bounce",
+    ),
     ("no quarantine", is_ready, with_pods(amavis(writable=False)), "False", "NotWritable", "QuarantineWritable: "),
     ("old policy", is_ready, with_pods(amavis(inForce=OLD)), "False", "Waiting", "PolicyActive: "),
     ("nobody knows", is_ready, with_pods(silent(amavis())), "Unknown", "AgentsUnreachable", "QuarantineWritable: "),
@@ -325,6 +375,7 @@ def test_all_conditions_are_said_each_time() -> None:
             "ScannerAvailable",
             "SignaturesFresh",
             "QuarantineWritable",
+            "BackscatterRisk",
             "DNSReady",
         ]
 

@@ -205,17 +205,6 @@ def test_clamd_limits_are_at_or_above_the_message_size(size: int) -> None:
     assert int(settings["MaxFileSize"]) < 2**32
 
 
-@pytest.mark.parametrize(("replicas", "servers", "doors"), [(1, 2, 1), (3, 5, 2), (2, 64, 20), (1, 1, 20)])
-def test_postfix_can_keep_every_amavis_child_busy(replicas: int, servers: int, doors: int) -> None:
-    wanted = spec(
-        FULL, amavis={"replicas": replicas, "maxServers": servers}, postfix={"replicas": doors, "proxyProtocol": False}
-    )
-    limit = int(postfix.parameters(wanted, NAMES)["amavis_destination_concurrency_limit"])
-    assert limit * doors >= replicas * servers
-    threads = next(line for line in clamav.clamd_conf(wanted).splitlines() if line.startswith("MaxThreads"))
-    assert int(threads.split()[1]) >= replicas * servers
-
-
 def test_hashes_tell_every_change() -> None:
     sources = {"a": "1", "b": "2"}
     found = {

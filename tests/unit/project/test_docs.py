@@ -66,8 +66,9 @@ def test_pods_are_replaced_as_the_page_says(path: str) -> None:
     change: Any = CHANGES[path]
     for name in reversed(path.split(".")[1:]):
         change = {name: change}
-    # Some fields need the domains of the full sample.
+    # Some fields need the domains or the mode of the full sample.
     base = DEFAULTS if "domains" in change else DEFAULTS | {"domains": FULL["domains"]}
+    base = base if "filtering" in change else base | {"filtering": FULL["filtering"]}
     before = templates(MailFilterSpec.model_validate(base))
     after = templates(MailFilterSpec.model_validate(with_changes(base, **change)))
     assert before.keys() == after.keys() == {"postfix", "amavis", "clamd", "freshclam"}

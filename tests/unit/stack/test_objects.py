@@ -86,7 +86,7 @@ def test_services_reach_named_ports() -> None:
     assert found == {
         "mx-postfix": [(25, "smtp")],
         "mx-reinjection": [(10025, "reinjection")],
-        "mx-amavis": [(10024, "amavis")],
+        "mx-amavis": [(10024, "amavis"), (10026, "before-queue")],
         "mx-clamd": [(3310, "clamd")],
         "mx-freshclam": [(8080, "signatures")],
         "mx-postfix-pods": [(2525, "smtp")],
@@ -126,7 +126,7 @@ def sources(policy: Object, port: int) -> list[str]:
 
 OPEN = {
     "postfix": {2525: ["anybody"], 10025: ["amavis"], 8081: ["operator"], 9090: ["anybody"]},
-    "amavis": {10024: ["postfix"], 8081: ["operator"], 9090: ["anybody"]},
+    "amavis": {10024: ["postfix"], 10026: ["postfix"], 8081: ["operator"], 9090: ["anybody"]},
     "clamd": {3310: ["amavis"]},
     "freshclam": {8080: ["clamd"], 8081: ["operator"], 9090: ["anybody"]},
 }
@@ -156,6 +156,9 @@ def test_b21_no_spec_makes_postfix_trust_networks() -> None:
     } == {
         "amavis_destination_concurrency_limit",
         "content_filter",
+        "default_process_limit",
+        "mailfilter_filter_timeout",
+        "mailfilter_proxy_filter",
         "mailfilter_upstream_proxy",
         "message_size_limit",
         "myhostname",
@@ -203,6 +206,9 @@ CLAMD, FRESHCLAM = ("Deployment", "mx-clamd"), ("StatefulSet", "mx-freshclam")
         ({"spam": {"enabled": False, "subjectTag": "x"}}, {POLICY}),
         ({"lists": {"allow": ["a@b"], "deny": ["c"]}}, {POLICY}),
         ({"banned": {"names": []}, "virus": {"destiny": "Pass"}, "badHeader": {"destiny": "Discard"}}, {POLICY}),
+        ({"recipients": [{"address": "a@example.com", "policy": {"spam": {"killLevel": 6}}}]}, {POLICY}),
+        ({"banned": {"destiny": "Bounce"}}, {POLICY, TABLES}),
+        ({"filtering": {"mode": "BeforeQueue"}}, {TABLES, AMAVIS, POSTFIX}),
         ({"notifications": {"virusAdmin": "a@b"}}, {POLICY, TABLES}),
         ({"admin": "a@b"}, {TABLES}),
         ({"domains": [*SMALL["domains"], {"name": "second.example", "relay": {"host": "x"}}]}, {POLICY, TABLES}),

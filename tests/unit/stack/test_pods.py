@@ -170,13 +170,6 @@ def test_b40_volumes_belong_to_who_writes_them() -> None:
         assert pod("small", component)["securityContext"]["fsGroup"] == group
 
 
-def test_b13_amavis_gives_up_before_postfix_does() -> None:
-    (daemon,) = [one for one in containers(pod("small", "amavis")) if one["name"] == "amavis"]
-    settings = {each["name"]: each["value"] for each in daemon["env"]}
-    static = 1200  # smtp_data_done_timeout in images/postfix
-    assert 60 < int(settings["AMAVIS_CHILD_TIMEOUT"]) < static
-
-
 def test_images_and_secrets() -> None:
     images = Images(*(f"registry.test/{name}:1" for name in ("o", "p", "a", "c")), "Always", ("pull", "more"))
     for each in desired_objects(gateway(images=images)):

@@ -1,6 +1,7 @@
 package MailFilter::Hook;
 use strict;
 use warnings;
+use MailFilter::Destinies ();
 use MailFilter::PolicyFile ();
 use MailFilter::Releases ();
 use MailFilter::Reports ();
@@ -16,6 +17,7 @@ sub install {
   *Amavis::Custom::mail_done = \&after_mail;
   my $new_names = \&Amavis::Unpackers::NewFilename::new;
   *Amavis::Unpackers::NewFilename::new = sub { $new_names->(limits_of_now(@_)) };
+  before('Amavis::do_notify_and_quarantine', \&MailFilter::Destinies::settle);
   before('Amavis::run_n_children_hook', \&MailFilter::PolicyFile::refresh);   # new children share the newest policy's memory
   before('Amavis::post_bind_hook', \&send_replies_at_once);
   before('Amavis::post_bind_hook', \&MailFilter::SpamCheck::install);   # amavis loads what that wraps after its configuration
@@ -31,7 +33,7 @@ sub install {
 sub before {
   my ($name, $code) = @_;
   no strict 'refs';
-  no warnings 'redefine';
+  no warnings qw(prototype redefine);
   my $original = \&{$name};
   *{$name} = sub { $code->(@_); $original->(@_) };
   return;

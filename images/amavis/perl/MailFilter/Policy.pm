@@ -29,7 +29,8 @@ my $check = object({
   spamBodySizeLimit => optional(integer()),
   subjectTag => by_recipient($line),
   spamRules => optional(text(qr/[^\x00-\x08\x0b-\x1f\x7f]{0,1000000}/)),
-  destiny => object({ map { $_ => by_recipient(one_of(qw(Pass Discard))) } qw(virus spam banned badHeader) }),
+  destiny => object({ map { $_ => by_recipient(one_of(qw(Pass Discard Reject Bounce))) } qw(virus spam banned badHeader) }),
+  aboveCutoff => one_of(qw(Discard Reject)),
   virusEnabled => boolean(),
   encryptedArchives => one_of(qw(Pass Tag Quarantine)),
   decoding => object({
@@ -72,6 +73,7 @@ sub parse {
     bypassSpam => lookup_tables($policy->{spamEnabled}, sub { $_[0] ? 0 : 1 }),
     subjectTag => lookup_tables($policy->{subjectTag}, \&octets_of),
     destiny => { map { $_ => lookup_tables($policy->{destiny}{$_}) } keys %{ $policy->{destiny} } },
+    aboveCutoff => $policy->{aboveCutoff},
     banned => lookup_tables($policy->{banned}, \&banned_tables),
     bypassVirus => $policy->{virusEnabled} ? 0 : 1,
     encryptedArchives => $policy->{encryptedArchives},

@@ -1,0 +1,258 @@
+"""Mail filtered after the queue and before it, on the real chain: what the client hears, what is delivered and held."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from images.docker import Lab, eventually
+from images.gateway import (
+    BEFORE_QUEUE,
+    EICAR,
+    GTUBE,
+    TABLES,
+    Gateway,
+    amavis_ready,
+    clamd_ready,
+    mail,
+    main_cf,
+    policy,
+    setting,
+    started_gateway,
+)
+from images.test_overrides import RULES, SCORES, exe, scored, verdicts
+
+BOB, CAROL, DORA = "bob@example.com", "carol@example.com", "dora@example.org"
+MODES: dict[str, dict[str, str]] = {"AfterQueue": {}, "BeforeQueue": BEFORE_QUEUE}
+in_before_queue = pytest.mark.parametrize("chain", ["BeforeQueue"], indirect=True)
+in_after_queue = pytest.mark.parametrize("chain", ["AfterQueue"], indirect=True)
+
+# example.org is a domain with overrides.
+LEVELS = {
+    "tag": setting(2.0, {"example.org": 0}),
+    "tag2": setting(5.0, {"example.org": 2}),
+    "kill": setting(5.0, {"example.org": 9.99}),
+    "cutoff": setting(10.0, {"example.org": 10.01}),
+}
+REJECTING = {
+    "virus": setting("Reject"),
+    "spam": setting("Discard"),
+    "banned": setting("Reject"),
+    "badHeader": setting("Pass"),
+}
+
+
+def rejecting(**changes: Any) -> dict[str, Any]:
+    """What a gateway refuses in BeforeQueue."""
+    return policy(**({"destiny": REJECTING, "aboveCutoff": "Reject", "levels": LEVELS, "spamRules": RULES} | changes))
+
+
+@pytest.fixture(scope="module", params=MODES)
+def chain(
+    request: pytest.FixtureRequest, images: dict[str, str], network: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    lab = Lab(images, network, tmp_path_factory.mktemp(request.param))
+    with started_gateway(lab, **MODES[request.param]) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def gateway(chain: Gateway) -> Iterator[Gateway]:
+    chain.set_policy(rejecting())
+    yield chain
+    chain.idle()
+    senders = [line for text in chain.delivered("") for line in text.splitlines() if line.startswith("X-Mail-Args: <>")]
+    assert not senders, "a bounce"
+
+
+def became(gateway: Gateway, message: Any, *recipients: str) -> str:
+    """What became of a mail, in one word: refused, clean, tagged, marked, held or gone."""
+    subject = str(message["Subject"])
+    code, text = gateway.answer(message, *recipients)
+    assert "REJECT" not in text, text
+    report = gateway.report(subject)
+    gateway.idle()
+    found = [one for tag in ("", "***SPAM*** ") for one in gateway.delivered(f"{tag}{subject}")]
+    if code != 250:
+        assert (code, found) == (554, []), text
+        return "refused and held" if "quarantine" in report else "refused"
+    if not found:
+        return "held" if "quarantine" in report else "gone"
+    assert "quarantine" not in report
+    (head,) = (one.partition("\n\n")[0] for one in found)
+    return "marked" if "X-Spam-Flag: YES" in head else "tagged" if "X-Spam-Status: No" in head else "clean"
+
+
+OUTCOMES = {
+    BOB: ["clean", "tagged", "tagged", "held", "held", "over", "over"],
+    DORA: ["tagged", "marked", "marked", "marked", "held", "held", "over"],
+}
+
+
+@pytest.mark.parametrize("recipient", OUTCOMES)
+def test_b50_what_becomes_of_each_score(gateway: Gateway, recipient: str) -> None:
+    over = "refused" if gateway.before_queue else "gone"
+    gateway.set_policy(rejecting(aboveCutoff="Reject" if gateway.before_queue else "Discard"))
+    found = [became(gateway, scored(f"score {score} of {recipient}", score), recipient) for score in SCORES]
+    assert found == [outcome.replace("over", over) for outcome in OUTCOMES[recipient]]
+
+
+CONTENTS = {"clean": lambda: mail("content clean", "hello"), "spam": lambda: mail("content spam", GTUBE)}
+CONTENTS |= {"virus": lambda: mail("content virus", EICAR), "banned": lambda: exe("content banned")}
+
+
+@in_before_queue
+@pytest.mark.parametrize(
+    ("content", "outcome"),
+    [("clean", "clean"), ("spam", "refused"), ("virus", "refused and held"), ("banned", "refused and held")],
+)
+def test_before_the_queue_the_client_hears_of_a_refusal(gateway: Gateway, content: str, outcome: str) -> None:
+    assert became(gateway, CONTENTS[content]()) == outcome
+
+
+@in_after_queue
+def test_what_is_in_the_queue_is_never_refused(gateway: Gateway) -> None:
+    """Also while a change of mode is on its way, and the policy already says Reject."""
+    for content in ("spam", "virus", "banned"):
+        assert became(gateway, CONTENTS[content]()) == "held"
+
+
+def test_one_recipient_who_may_have_it_keeps_it_from_being_refused(gateway: Gateway) -> None:
+    wanted = "lenient@example.com"
+    kill = setting(5.0, {wanted: 2000})
+    gateway.set_policy(rejecting(levels=LEVELS | {"kill": kill}))
+    code, text = gateway.answer(mail("one may have it", GTUBE), BOB, wanted)
+    assert code == 250
+    assert "REJECT" not in text
+    assert verdicts(gateway, "one may have it") == {BOB: "DISCARD", wanted: "PASS"}
+    gateway.idle()
+    (delivered,) = gateway.delivered("***SPAM*** one may have it")
+    assert f"X-Rcpt-Args: <{wanted}>" in delivered
+    # Although it is above bob's cutoff: nobody was told that it is gone.
+    identity = str(gateway.report("one may have it")["quarantine"])
+    (reply,) = gateway.release(identity, BOB, key="one-may-have-it")
+    assert reply.startswith("250 2.0.0 ")
+
+
+@pytest.mark.parametrize(
+    "spare",
+    [
+        {"spamEnabled": setting(True, {CAROL: False})},
+        {"destiny": REJECTING | {"spam": setting("Discard", {CAROL: "Pass"})}},
+    ],
+    ids=["not checked", "passed"],
+)
+def test_a_recipient_whose_spam_passes_gets_it_and_the_other_is_not_refused(
+    gateway: Gateway, spare: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    gateway.set_policy(rejecting(**spare))
+    subject = f"spared {request.node.name}"
+    code, text = gateway.answer(mail(subject, GTUBE), BOB, CAROL)
+    assert (code, "REJECT" in text) == (250, False)
+    assert verdicts(gateway, subject) == {BOB: "DISCARD", CAROL: "PASS"}
+    assert "quarantine" in gateway.report(subject)
+
+
+def test_one_between_the_levels_and_one_above_are_held(gateway: Gateway) -> None:
+    """10.0 is above the cutoff of one and below the other's."""
+    code, text = gateway.answer(scored("two levels", "10.0"), BOB, DORA)
+    assert (code, "REJECT" in text) == (250, False)
+    assert verdicts(gateway, "two levels") == {BOB: "DISCARD", DORA: "DISCARD"}
+    assert str(gateway.report("two levels")["quarantine"]) in gateway.held()
+
+
+@pytest.mark.parametrize("kind", ["virus", "banned"])
+@pytest.mark.parametrize("other", ["Pass", "Discard"])
+def test_destinies_that_differ_by_recipient_refuse_nothing(gateway: Gateway, kind: str, other: str) -> None:
+    subject = f"{kind} and {other}"
+    gateway.set_policy(rejecting(destiny=REJECTING | {kind: setting("Reject", {CAROL: other})}))
+    message = mail(subject, EICAR) if kind == "virus" else exe(subject)
+    code, text = gateway.answer(message, BOB, CAROL)
+    assert (code, "REJECT" in text) == (250, False)
+    assert verdicts(gateway, subject) == {BOB: "DISCARD", CAROL: other.upper()}
+    gateway.idle()
+    tag = "***INFECTED*** " if kind == "virus" else ""
+    assert len(gateway.delivered(f"{tag}{subject}")) == (other == "Pass")
+    assert str(gateway.report(subject)["quarantine"]).startswith(f"{kind}/")
+
+
+@in_before_queue
+def test_a_denied_sender_is_refused(gateway: Gateway) -> None:
+    gateway.set_policy(rejecting(deny=["alice@client.example"]))
+    assert became(gateway, mail("denied", "hello")) == "refused"
+
+
+@in_before_queue
+def test_without_clamd_clients_are_told_to_try_later(gateway: Gateway) -> None:
+    gateway.clamd.stop()
+    for content in ("clean", "virus"):
+        code, text = gateway.answer(CONTENTS[content]())
+        assert code == 451, text
+    assert gateway.queue() == []
+    gateway.clamd.start()
+    clamd_ready(gateway.clamd)
+    assert became(gateway, mail("after clamd", "hello")) == "clean"
+
+
+@in_before_queue
+def test_without_amavis_clients_are_told_to_try_later(gateway: Gateway) -> None:
+    gateway.amavis.stop()
+    code, text = gateway.answer(mail("no amavis", "hello"))
+    assert code == 451, text
+    assert gateway.queue() == []
+    gateway.amavis.start()
+    amavis_ready(gateway.amavis)
+    assert became(gateway, mail("after amavis", "hello")) == "clean"
+
+
+def test_mail_that_waits_in_the_queue_at_a_change_of_mode_is_filtered_and_not_bounced(lab: Lab) -> None:
+    with started_gateway(lab) as gateway:
+        gateway.set_policy(rejecting())
+        gateway.amavis.stop()
+        waiting = {"changed clean": "hello", "changed infected": EICAR, "changed spam": GTUBE}
+        for subject, body in waiting.items():
+            gateway.send(mail(subject, body))
+        eventually(lambda: len(gateway.queue()) == 3, "all wait")
+        gateway.postfix.stop()
+        gateway.config.write({"main.cf": main_cf(**BEFORE_QUEUE), **TABLES})
+        gateway.postfix.start()
+        gateway.amavis.start()
+        amavis_ready(gateway.amavis)
+        eventually(lambda: gateway.postfix.run("postqueue", "-f", check=False).returncode == 0, "Postfix runs")
+        gateway.idle()
+        outcomes = {subject: gateway.report(subject)["content_type"] for subject in waiting}
+        assert outcomes == {"changed clean": "Clean", "changed infected": "Virus", "changed spam": "Spam"}
+        (only,) = gateway.delivered("")
+        assert "Subject: changed clean" in only
+        assert "X-Virus-Scanned" in only
+        assert len(gateway.held()) == 2
+        assert became(gateway, mail("changed and refused", GTUBE)) == "refused"
+
+
+def test_bounce_tells_the_sender_and_holds_the_mail(lab: Lab) -> None:
+    """The sender is where the mail says that it is: this is what the condition BackscatterRisk warns of."""
+    with started_gateway(lab) as gateway:
+        tables = TABLES | {
+            "reinjection_senders": "<>\tOK\n",
+            "transport": f"{TABLES['transport']}client.example\tnexthop:[sink]:2526\n",
+        }
+        loaded = gateway.postfix.read("/var/spool/postfix/tables-loaded")
+        gateway.config.write({"main.cf": main_cf(), **tables})
+        eventually(
+            lambda: gateway.postfix.read("/var/spool/postfix/tables-loaded") != loaded, "Postfix with the tables"
+        )
+        gateway.set_policy(policy(destiny=policy()["destiny"] | {"banned": setting("Bounce", {CAROL: "Pass"})}))
+        gateway.send(exe("bounced"), BOB, CAROL)
+        gateway.send(exe("not bounced"), sender="")
+        assert verdicts(gateway, "bounced") == {BOB: "BOUNCE", CAROL: "PASS"}
+        gateway.report("not bounced")
+        gateway.idle()
+        notices = [text for text in gateway.delivered("") if "X-Mail-Args: <>" in text]
+        assert len(notices) == 1
+        assert "X-Rcpt-Args: <alice@client.example>" in notices[0]
+        assert "\nFrom: Content-filter <postmaster@example.com>\n" in notices[0]
+        assert BOB in notices[0]
+        assert CAROL not in notices[0].partition("Action: failed")[2].partition("\n\n")[0]
+        (delivered,) = gateway.delivered("bounced")
+        assert f"X-Rcpt-Args: <{CAROL}>" in delivered
+        assert [one.split("/")[0] for one in gateway.held()] == ["banned", "banned"]
