@@ -5,17 +5,15 @@ from typing import Any
 
 import pytest
 
-from images.docker import Lab, eventually
+from images.docker import Lab
 from images.gateway import (
     BEFORE_QUEUE,
     EICAR,
     GTUBE,
-    TABLES,
     Gateway,
     amavis_ready,
     clamd_ready,
     mail,
-    main_cf,
     policy,
     setting,
     started_gateway,
@@ -203,56 +201,3 @@ def test_without_amavis_clients_are_told_to_try_later(gateway: Gateway) -> None:
     gateway.amavis.start()
     amavis_ready(gateway.amavis)
     assert became(gateway, mail("after amavis", "hello")) == "clean"
-
-
-def test_mail_that_waits_in_the_queue_at_a_change_of_mode_is_filtered_and_not_bounced(lab: Lab) -> None:
-    with started_gateway(lab) as gateway:
-        gateway.set_policy(rejecting())
-        gateway.amavis.stop()
-        waiting = {"changed clean": "hello", "changed infected": EICAR, "changed spam": GTUBE}
-        for subject, body in waiting.items():
-            gateway.send(mail(subject, body))
-        eventually(lambda: len(gateway.queue()) == 3, "all wait")
-        gateway.postfix.stop()
-        gateway.config.write({"main.cf": main_cf(**BEFORE_QUEUE), **TABLES})
-        gateway.postfix.start()
-        gateway.amavis.start()
-        amavis_ready(gateway.amavis)
-        eventually(lambda: gateway.postfix.run("postqueue", "-f", check=False).returncode == 0, "Postfix runs")
-        gateway.idle()
-        outcomes = {subject: gateway.report(subject)["content_type"] for subject in waiting}
-        assert outcomes == {"changed clean": "Clean", "changed infected": "Virus", "changed spam": "Spam"}
-        (only,) = gateway.delivered("")
-        assert "Subject: changed clean" in only
-        assert "X-Virus-Scanned" in only
-        assert len(gateway.held()) == 2
-        assert became(gateway, mail("changed and refused", GTUBE)) == "refused"
-
-
-def test_bounce_tells_the_sender_and_holds_the_mail(lab: Lab) -> None:
-    """The sender is where the mail says that it is: this is what the condition BackscatterRisk warns of."""
-    with started_gateway(lab) as gateway:
-        tables = TABLES | {
-            "reinjection_senders": "<>\tOK\n",
-            "transport": f"{TABLES['transport']}client.example\tnexthop:[sink]:2526\n",
-        }
-        loaded = gateway.postfix.read("/var/spool/postfix/tables-loaded")
-        gateway.config.write({"main.cf": main_cf(), **tables})
-        eventually(
-            lambda: gateway.postfix.read("/var/spool/postfix/tables-loaded") != loaded, "Postfix with the tables"
-        )
-        gateway.set_policy(policy(destiny=policy()["destiny"] | {"banned": setting("Bounce", {CAROL: "Pass"})}))
-        gateway.send(exe("bounced"), BOB, CAROL)
-        gateway.send(exe("not bounced"), sender="")
-        assert verdicts(gateway, "bounced") == {BOB: "BOUNCE", CAROL: "PASS"}
-        gateway.report("not bounced")
-        gateway.idle()
-        notices = [text for text in gateway.delivered("") if "X-Mail-Args: <>" in text]
-        assert len(notices) == 1
-        assert "X-Rcpt-Args: <alice@client.example>" in notices[0]
-        assert "\nFrom: Content-filter <postmaster@example.com>\n" in notices[0]
-        assert BOB in notices[0]
-        assert CAROL not in notices[0].partition("Action: failed")[2].partition("\n\n")[0]
-        (delivered,) = gateway.delivered("bounced")
-        assert f"X-Rcpt-Args: <{CAROL}>" in delivered
-        assert [one.split("/")[0] for one in gateway.held()] == ["banned", "banned"]
