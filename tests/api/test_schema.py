@@ -10,6 +10,7 @@ import yaml
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
 
 from mailfilter.api import API_VERSION, fields
+from mailfilter.api.filtering import BOUNCE_BEFORE_QUEUE, REJECT_AFTER_QUEUE
 from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.cluster.api import Api, problem
 from mailfilter.plan.validation import InvalidError, validated
@@ -118,7 +119,29 @@ SPEC_CASES: list[tuple[str, Object, str]] = [
     ),
     ("score", {"spam": {"killLevel": 10001, "cutoffLevel": 10002}}, "should be less than or equal to 10000"),
     ("score in words", {"spam": {"killLevel": "much"}}, "must be of type number"),
-    ("destiny", {"virus": {"destiny": "Bounce"}}, 'supported values: "Pass", "Discard"'),
+    ("bounced viruses", {"virus": {"destiny": "Bounce"}}, 'supported values: "Pass", "Discard", "Reject"'),
+    (
+        "bounced spam of a domain",
+        {"domains": [OWN | {"policy": {"spam": {"destiny": "Bounce"}}}]},
+        'supported values: "Pass", "Discard", "Reject"',
+    ),
+    ("reject after the queue", {"virus": {"destiny": "Reject"}}, REJECT_AFTER_QUEUE),
+    ("reject above the cutoff after the queue", {"spam": {"aboveCutoff": "Reject"}}, REJECT_AFTER_QUEUE),
+    (
+        "reject after the queue for a domain",
+        {"domains": [OWN | {"policy": {"badHeader": {"destiny": "Reject"}}}]},
+        REJECT_AFTER_QUEUE,
+    ),
+    (
+        "reject after the queue for a recipient",
+        {"recipients": [{"address": "bob@example.com", "policy": {"banned": {"destiny": "Reject"}}}]},
+        REJECT_AFTER_QUEUE,
+    ),
+    (
+        "bounce before the queue",
+        {"filtering": {"mode": "BeforeQueue"}, "banned": {"destiny": "Bounce"}},
+        BOUNCE_BEFORE_QUEUE,
+    ),
     ("domain twice", {"domains": SMALL["domains"] * 2}, "Duplicate value"),
     ("no domain", {"domains": []}, "should have at least 1 items"),
     ("no relay", {"domains": [{"name": "a.b"}]}, "spec.domains[0].relay: Required value"),

@@ -256,3 +256,28 @@ def test_status_counts_what_is_held(gateway: Gateway) -> None:
     row = gateway.cluster.kubectl("-n", gateway.namespace, "get", "mf", gateway.name)
     columns = dict(zip(row.split("\n")[0].split(), row.split("\n")[1].split(), strict=True))
     assert columns["HELD"] == str(len(kinds))
+
+
+def test_before_the_queue_the_client_hears_what_no_recipient_may_have(gateway: Gateway) -> None:
+    """The last test here: Postfix and amavis start again for it."""
+    gateway.declare(
+        filtering={"mode": "BeforeQueue"},
+        spam=gateway.basis["spam"] | {"aboveCutoff": "Reject"},
+        virus={"destiny": "Reject"},
+        recipients=[{"address": "lenient@example.com", "policy": {"virus": {"destiny": "Pass"}}}],
+    )
+    for condition, status in (("Progressing", "False"), ("Ready", "True")):
+        gateway.cluster.wait_condition("mailfilter", gateway.name, gateway.namespace, condition, status, timeout=180)
+    hello, offer, shared = message(), message("offer", OFFER), virus()
+    gateway.send(hello, offer)
+    assert gateway.post.expect(hello).recipients == ["bob@example.com"]
+    assert gateway.report(offer)["quarantine"].startswith("spam/")
+    for mail in (spam(), virus()):
+        assert gateway.refusal(mail).text.startswith("5.7.0 Reject")
+        assert gateway.report(mail)["action"] == ["REJECT"]
+        assert not gateway.post.copies(mail)
+    gateway.send(shared, to=["bob@example.com", "lenient@example.com"])
+    assert gateway.post.expect(shared).recipients == ["lenient@example.com"]
+    assert gateway.report(shared)["quarantine"].startswith("virus/")
+    queued = ("exec", f"{gateway.name}-postfix-0", "-c", "postfix", "--", "postqueue", "-j")
+    assert not gateway.cluster.kubectl("-n", gateway.namespace, *queued).strip(), "a bounce to the sender"
