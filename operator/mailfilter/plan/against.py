@@ -69,6 +69,7 @@ async def _one(api: Api, manifest: Manifest, names: Names, images: Images | None
         print(change.diff())
     print(report.title(manifest, names) + (": is new" if live.mailfilter is None else ""))
     print(report.effects(names, found, live))
+    print(report.warnings(names, spec), end="")
     if not seen and not images:
         print("  images   placeholders: no running gateway tells them, and --images was not given")
     if before and (behind := _behind(live, names, before, seen)):

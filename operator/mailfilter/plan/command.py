@@ -55,6 +55,7 @@ def _offline(manifest: Manifest, images: Images | None, arguments: argparse.Name
             print(f"### {names.of(arguments.show)}: {file}\n{text}", end="")
     else:
         print(f"{report.title(manifest, names)}: valid\n{report.summary(names, objects)}")
+        print(report.warnings(names, spec), end="")
     return report.UNCHANGED
 
 

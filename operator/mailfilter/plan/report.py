@@ -3,6 +3,8 @@
 from collections import Counter
 from typing import Any
 
+from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.control import observe
 from mailfilter.plan import render
 from mailfilter.plan.changes import WORKLOADS, Change
 from mailfilter.plan.manifests import Manifest
@@ -41,6 +43,15 @@ def summary(names: Names, wanted: list[Object]) -> str:
             f"  objects  {', '.join(f'{kind} {number}' for kind, number in kinds.items())}",
         ]
     )
+
+
+def warnings(names: Names, spec: MailFilterSpec) -> str:
+    """What is taken and is a risk, or not in force as it reads: what conditions will say of the spec alone."""
+    facts = observe.Facts(spec, names, policy_hash="", tables_hash="", children={}, pods=[])
+    seen = [(observe.backscatter_risk(facts), "True")]
+    if not spec.virus.enabled:
+        seen.append((observe.scanner_available(facts), "False"))
+    return "".join(f"  warning  {one.type}: {one.message}\n" for one, bad in seen if one.status == bad)
 
 
 def effects(names: Names, changes: list[Change], live: Live) -> str:

@@ -55,6 +55,23 @@ def test_summary(plan: Any) -> None:
     assert any("StatefulSet 3, Deployment 1" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        ({}, ""),
+        ({"banned": {"destiny": "Bounce"}}, "BackscatterRisk: spec.banned.destiny: Bounce. Notices go to senders"),
+        ({"virus": {"enabled": False}}, "ScannerAvailable: virus.enabled is false"),
+    ],
+    ids=["none", "bounce", "no scan"],
+)
+def test_what_conditions_will_say_is_a_warning(plan: Any, change: Object, warning: str) -> None:
+    status, printed, _ = plan(manifest(with_changes(SMALL, **change)))
+    assert status == 0
+    found = [line for line in printed.splitlines() if line.startswith("  warning  ")]
+    assert len(found) == bool(warning)
+    assert warning in "".join(found)
+
+
 @pytest.mark.parametrize("part", ["policy", "postfix", "clamav"])
 def test_files(plan: Any, part: str) -> None:
     status, printed, _ = plan(manifest(SMALL), "--show", part)
