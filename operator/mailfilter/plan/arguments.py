@@ -6,6 +6,10 @@ from pathlib import Path
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    parser.epilog = (
+        "Exit status: 0 all is valid and, with --diff, nothing would change; 1 with --diff, something would change; "
+        "2 a manifest is invalid, or there is no plan for another reason."
+    )
     parser.add_argument("files", nargs="+", metavar="FILE", help="YAML file with MailFilters; - is the standard input")
     parser.add_argument(
         "--show", choices=["objects", "policy", "postfix", "clamav"], help="print these instead of a summary"
