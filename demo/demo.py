@@ -184,6 +184,7 @@ def main() -> int:
   export KUBECONFIG={cluster.kubeconfig}
   kubectl -n {NAMESPACE} get mailfilters,quarantinereleases
   kubectl explain mailfilter.spec.spam
+  .venv/bin/mailfilter plan --diff -n {NAMESPACE} demo/{SAMPLE.name}   # what a change of the file would do
   kubectl -n {NAMESPACE} edit mailfilter {NAME}           # a changed list or level is in force within a second or two
   kubectl -n {NAMESPACE} logs {NAME}-amavis-0 -c amavis   # one JSON line for each mail
   kubectl -n {NAMESPACE} logs sink                        # what the next hop got
