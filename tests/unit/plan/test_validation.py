@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailfilter.api.crd import definitions
 from mailfilter.api.fields import VALIDATIONS
 from mailfilter.plan import cel
 from mailfilter.plan.validation import InvalidError, stored, validated
-from support.samples import SAMPLES, SMALL, with_changes
+from support.samples import FULL, SAMPLES, SMALL, with_changes
 
 Object = dict[str, Any]
 DOMAIN = SMALL["domains"][0]
@@ -142,3 +144,25 @@ def test_a_message_can_name_what_is_wrong() -> None:
     assert cel.objection(check, [7, 1]) == "not 7"
     assert cel.objection(check, [1]) is None
     assert cel.objection({"rule": "self > oldSelf", "message": "must grow"}, 1, 2) == "must grow"
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda below: (
+        st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=10) | st.integers(), below, max_size=3)
+    ),
+    max_leaves=6,
+)
+FIELDS = [(), ("metadata",), ("metadata", "name"), ("spec",), *((("spec", name)) for name in FULL)]
+
+
+@given(st.sampled_from(FIELDS), ANYTHING)
+def test_whatever_a_file_says_is_valid_or_a_problem(path: tuple[str, ...], value: Any) -> None:
+    body: Any = manifest(FULL)
+    for name in path[:-1]:
+        body[name] = dict(body[name])
+    if path:
+        (body[path[0]] if len(path) > 1 else body)[path[-1]] = value
+    elif isinstance(value, dict):
+        body |= value
+    assert all(problems(body))
