@@ -337,7 +337,7 @@ def am_pdp(amavis: Container, lines: list[str]) -> list[str]:
 
 
 @contextmanager
-def started_gateway(lab: Lab, **parameters: str) -> Iterator[Gateway]:
+def started_gateway(lab: Lab, amavis_env: dict[str, str] | None = None, **parameters: str) -> Iterator[Gateway]:
     """The whole chain, ready; `parameters` in main.cf."""
     policy_map = lab.config_map({"policy.json": json.dumps(POLICY)})
     config = lab.config_map({"main.cf": main_cf(**parameters), **TABLES})
@@ -345,7 +345,7 @@ def started_gateway(lab: Lab, **parameters: str) -> Iterator[Gateway]:
     with ExitStack() as stack:
         clamd = stack.enter_context(started_clamd(lab))
         sink = stack.enter_context(started_sink(lab))
-        amavis = stack.enter_context(started_amavis(lab, policy_map, lab.volume(), lab.volume()))
+        amavis = stack.enter_context(started_amavis(lab, policy_map, lab.volume(), lab.volume(), **(amavis_env or {})))
         tables = stack.enter_context(started_tables(lab, config, compiled))
         postfix = stack.enter_context(started_postfix(lab, config, compiled, lab.volume()))
         amavis_ready(amavis)

@@ -1,6 +1,8 @@
 """Mail filtered after the queue and before it, on the real chain: what the client hears, what is delivered and held."""
 
+import smtplib
 from collections.abc import Iterator
+from email.policy import SMTP
 from typing import Any
 
 import pytest
@@ -178,6 +180,40 @@ def test_destinies_that_differ_by_recipient_refuse_nothing(gateway: Gateway, kin
 def test_a_denied_sender_is_refused(gateway: Gateway) -> None:
     gateway.set_policy(rejecting(deny=["alice@client.example"]))
     assert became(gateway, mail("denied", "hello")) == "refused"
+
+
+def test_amavis_knows_the_client(gateway: Gateway) -> None:
+    gateway.send(mail("known client", "hello"))
+    assert gateway.report("known client")["client_ip"] not in (gateway.postfix.address, "")
+
+
+@in_before_queue
+def test_a_session_goes_on_after_a_refusal_also_in_chunks(gateway: Gateway) -> None:
+    """BDAT (RFC 3030) is what large senders use."""
+    with smtplib.SMTP(gateway.postfix.address, 2525, timeout=60) as client:
+        client.ehlo()
+        assert client.has_extn("chunking")
+        for subject, body, expected in (("chunked", GTUBE, 554), ("chunked too", "Grüße", 250)):
+            octets = mail(subject, body).as_bytes(policy=SMTP.clone(cte_type="8bit"))
+            client.mail("alice@client.example", ["BODY=8BITMIME"])
+            client.rcpt(BOB)
+            client.send(b"BDAT %d\r\n%b" % (20, octets[:20]))
+            assert client.getreply()[0] == 250
+            client.send(b"BDAT %d LAST\r\n%b" % (len(octets) - 20, octets[20:]))
+            assert client.getreply()[0] == expected
+    gateway.idle()
+    (delivered,) = gateway.delivered("chunked")
+    assert delivered.rstrip().endswith("Grüße")
+
+
+@in_before_queue
+def test_b61_an_internationalised_sender_passes(gateway: Gateway) -> None:
+    with smtplib.SMTP(gateway.postfix.address, 2525, timeout=60) as client:
+        client.ehlo()
+        client.mail("пример@client.example", ["SMTPUTF8", "BODY=8BITMIME"])
+        client.rcpt(BOB)
+        assert client.data(mail("smtputf8", "hello", sender="пример@client.example").as_bytes(policy=SMTP))[0] == 250
+    assert gateway.report("smtputf8")["mail_from"] == "пример@client.example"
 
 
 @in_before_queue

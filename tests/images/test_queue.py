@@ -1,6 +1,6 @@
 """Gateways of their own: a change of mode with mail in the queue, and notices to senders."""
 
-from images.docker import Lab, eventually
+from images.docker import Lab, docker, eventually
 from images.gateway import (
     BEFORE_QUEUE,
     EICAR,
@@ -71,3 +71,18 @@ def test_bounce_tells_the_sender_and_holds_the_mail(lab: Lab) -> None:
         (delivered,) = gateway.delivered("bounced")
         assert f"X-Rcpt-Args: <{CAROL}>" in delivered
         assert [one.split("/")[0] for one in gateway.held()] == ["banned", "banned"]
+
+
+def test_b13_a_scanner_that_hangs_is_given_up_from_the_inside_out(lab: Lab) -> None:
+    """The order of the operator's timeouts, in seconds instead of minutes: the client hears amavis, not Postfix."""
+    patience = {"mailfilter_filter_timeout": "60s"} | BEFORE_QUEUE
+    with started_gateway(lab, {"AMAVIS_CHILD_TIMEOUT": "10"}, **patience) as gateway:
+        docker("pause", gateway.clamd.name)
+        try:
+            code, text = gateway.answer(mail("hangs", "hello"))
+        finally:
+            docker("unpause", gateway.clamd.name)
+        assert (code, text.split()[0]) == (451, "4.5.0"), text
+        assert gateway.answer(mail("goes on", "hello"))[0] == 250
+        gateway.idle()
+        assert [gateway.delivered(subject) != [] for subject in ("hangs", "goes on")] == [False, True]
