@@ -124,9 +124,11 @@ def mail(subject: str, body: str, *, sender: str = "alice@client.example", to: s
 
 
 @contextmanager
-def started_amavis(lab: Lab, policy_map: ConfigMap, quarantine: Path, run: Path, **env: str) -> Iterator[Container]:
+def started_amavis(
+    lab: Lab, policy_map: ConfigMap, quarantine: Path, run: Path, volumes: dict[str, Path] | None = None, **env: str
+) -> Iterator[Container]:
     """An amavis container, not waited for; volume directories of its own besides those given."""
-    volumes = {
+    volumes = (volumes or {}) | {
         "/etc/mailfilter/policy": policy_map.directory,
         "/run/amavis": run,
         "/var/lib/amavis": lab.volume(),
@@ -259,8 +261,9 @@ class Gateway:
             return code, text.decode()
 
     def set_policy(self, wanted: dict[str, Any]) -> None:
-        """As the operator does."""
+        """As the operator does; as the agent does, makes amavis look at it."""
         self.policy.write({"policy.json": json.dumps(wanted)})
+        am_pdp(self.amavis, ["request=smtpd_access_policy"])
 
     def delivered(self, subject: str) -> list[str]:
         """All mails at the next hop whose subject begins so; the sink adds X-Mail-Args and X-Rcpt-Args."""

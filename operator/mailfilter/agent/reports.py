@@ -42,6 +42,7 @@ class Report(BaseModel):
     size: Annotated[int, Field(ge=0)] = 0
     spam_score: FiniteFloat | None = None
     spam_truncated: bool = False
+    spam_rules_left: list[Annotated[str, Field(pattern=r"^\w{1,100}$")]] = []
     elapsed: dict[str, FiniteFloat] = {}
 
 
@@ -62,6 +63,12 @@ class Reports(asyncio.DatagramProtocol):
         self._truncated = Counter(
             "mailfilter_spam_truncated",
             "Mails of which SpamAssassin saw only the header and the first spam.bodySizeLimit bytes of the body.",
+            registry=registry,
+        )
+        self._left = Counter(
+            "mailfilter_spam_rule_timeouts",
+            "Mails for which a rule of spam.rules took too long, so that they were judged without it.",
+            ["rule"],
             registry=registry,
         )
         self._scores = Histogram(
@@ -90,6 +97,8 @@ class Reports(asyncio.DatagramProtocol):
         self._bytes.inc(report.size)
         if report.spam_truncated:
             self._truncated.inc()
+        for rule in report.spam_rules_left:
+            self._left.labels(rule).inc()
         if report.spam_score is not None:
             self._scores.observe(report.spam_score)
         for stage, seconds in report.elapsed.items():

@@ -64,7 +64,9 @@ class Spam(Model):
     """Whether tests that ask the network (DNS lists, SPF) are left out ($sa_local_tests_only). Restarts amavis."""
     rules: Annotated[str, Field(max_length=65536)] | None = None
     """Extra SpamAssassin rules: lines of header, body, rawbody, uri, full, meta, score, describe and tflags.
-    Code (eval:, plugins) is refused. They take effect without a restart."""
+    Code (eval:, plugins) is refused, and so is a line that SpamAssassin would ignore or a pattern that could take for
+    ever; the condition PolicyActive names the line. They take effect without a restart. Should a rule take more than
+    5 s of CPU on a mail all the same, the mail is judged by all other rules (mailfilter_spam_rule_timeouts_total)."""
 
 
 class Virus(Model):

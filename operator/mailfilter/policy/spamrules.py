@@ -6,7 +6,8 @@ from dataclasses import dataclass
 DIRECTIVES = ("header", "body", "rawbody", "uri", "full", "meta", "score", "describe", "tflags")
 
 _DIRECTIVE = re.compile(rf"({'|'.join(DIRECTIVES)})[ \t]+(\S+)(?:[ \t]+(.*))?")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+# SpamAssassin complains of longer names.
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 _EVAL = re.compile(r"(?:rbl)?eval\s*:", re.IGNORECASE)
 # Perl code inside a pattern: (?{ … }), (??{ … }), the optimistic (*{ … }), and \p{…} that names a subroutine.
 _CODE = re.compile(r"\(\s*(?:\?\??|\*\*?)\s*\{|\\[pP]\s*\{[^}]*(?:::|')")
@@ -15,6 +16,7 @@ _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
 _SCORE = re.compile(rf"(?:{_NUMBER}|\({_NUMBER}\))")
 _COMMENT = re.compile(r"(?<!\\)#.*")
 _TEXT = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f-\x9f]*")
+_TEST = re.compile(r"[ \t]*(?:header|body|rawbody|uri|full|meta)[ \t]+(\S+)")
 _TESTS = ("header", "body", "rawbody", "uri", "full", "meta")
 
 
@@ -33,11 +35,16 @@ class BadRule:
 
 def bad_rules(text: str) -> list[BadRule]:
     """All lines that are not one of the allowed directives in the allowed form; empty when the rules may go live."""
-    return [
-        BadRule(number, reason)
-        for number, line in enumerate(text.split("\n"), 1)
-        if (reason := _reason(line.removesuffix("\r"))) is not None
-    ]
+    found = []
+    defined: dict[str, int] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        reason = _reason(line.removesuffix("\r"))
+        test = _TEST.match(line)
+        if reason is None and test and defined.setdefault(test[1], number) != number:
+            reason = f"{test[1]} is defined in line {defined[test[1]]} already, which would be without effect"
+        if reason is not None:
+            found.append(BadRule(number, reason))
+    return found
 
 
 def _reason(line: str) -> str | None:
@@ -52,7 +59,7 @@ def _reason(line: str) -> str | None:
         return f"must begin with one of {', '.join(DIRECTIVES)} and a rule name"
     directive, name, rest = match.groups()
     if not _NAME.fullmatch(name):
-        return f"{name!r} is not a rule name (letters, digits and _, not beginning with a digit)"
+        return f"{name!r} is not a rule name (up to 40 letters, digits and _, not beginning with a digit)"
     if not rest:
         return f"{directive} {name} has nothing after the name"
     if directive in _TESTS and _EVAL.match(rest):

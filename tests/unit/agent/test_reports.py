@@ -49,6 +49,14 @@ def test_b51_mail_that_spamassassin_did_not_see_whole_counts(reports, registry):
     assert registry.get_sample_value("mailfilter_spam_truncated_total") == 2
 
 
+def test_a_rule_that_took_too_long_is_named(reports, registry):
+    for left in ([], ["SLOW"], ["SLOW", "OTHER"]):
+        reports.datagram_received(json.dumps(GTUBE | {"spam_rules_left": left}).encode(), None)
+    value = registry.get_sample_value
+    assert value("mailfilter_spam_rule_timeouts_total", {"rule": "SLOW"}) == 2
+    assert value("mailfilter_spam_rule_timeouts_total", {"rule": "OTHER"}) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "found"),
     [

@@ -27,7 +27,7 @@ GOOD = [
     "body MY_B /ä/",
     "meta MY_M (MY_H && !MY_B) || (MY_R + MY_U > 1)",
     "meta MY_M rules_matching(BAYES_*) ? 1 : 0",
-    "meta GTUBE 0",
+    "meta MY_M 0",
     "score MY_H 3.0",
     "score GTUBE 0",
     "score MY_H 0 -1 2.5 3",
@@ -115,7 +115,7 @@ BAD = [
     ("body 1X /x/", "not a rule name"),
     ("body X::Y /x/", "not a rule name"),
     ("body ä /x/", "not a rule name"),
-    (f"body {'X' * 101} /x/", "not a rule name"),
+    (f"body {'X' * 41} /x/", "not a rule name"),
     ("score * 0", "not a rule name"),
     # What SpamAssassin would ignore without a word.
     ("body X", "nothing after"),
@@ -150,6 +150,13 @@ def test_each_bad_line_is_named() -> None:
     found = bad_rules("body A /x/\nloadplugin X\n\n# fine\ninclude /etc/passwd\r\nscore A 1\n")
     assert [bad.line for bad in found] == [2, 5]
     assert str(found[0]).startswith("spec.spam.rules line 2: must begin with one of header, body")
+
+
+def test_a_rule_is_defined_once() -> None:
+    found = bad_rules("body A /x/\nscore A 1\nscore A 2\n header A Subject =~ /x/\nbody AA /x/\nmeta A AA\n# body AA")
+    assert [(bad.line, bad.reason) for bad in found] == [
+        (number, "A is defined in line 1 already, which would be without effect") for number in (4, 6)
+    ]
 
 
 def test_no_line_continues_on_the_next() -> None:

@@ -6,6 +6,7 @@ use Digest::SHA qw(sha256_hex);
 use Exporter 'import';
 use MailFilter::Files qw(read_octets replace_file);
 use MailFilter::Policy ();
+use MailFilter::SpamRules ();
 use Amavis::Lookup ();    # after Amavis::Util, which MailFilter::Policy loads
 use Time::HiRes ();
 
@@ -63,7 +64,9 @@ sub refresh {
   my $failure = $@;
   my $tables = defined $octets ? eval { usable($octets) } : undef;
   $failure = $@ if defined $octets;
-  if ($tables) {
+  if (!$tables && $failure eq "busy\n") {
+    $judged = '';       # another process is about to know; the policy in force stays until the next mail
+  } elsif ($tables) {
     put_in_force($octets, $tables);
     eval { remember($octets); 1 } or log_error("policy accepted, not recorded: $@");
   } else {
@@ -84,7 +87,7 @@ sub usable {
   my ($octets) = @_;
   my $tables = MailFilter::Policy::parse($octets);
   my $rules_file = $tables->{spamRulesFile};
-  replace_file($rules_file, $tables->{spamRules}) if defined $rules_file && !-e $rules_file;
+  MailFilter::SpamRules::accept_rules($tables->{spamRules}, $rules_file, !$in_force) if defined $rules_file;
   return $tables;
 }
 

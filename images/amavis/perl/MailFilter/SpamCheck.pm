@@ -2,6 +2,7 @@ package MailFilter::SpamCheck;
 use strict;
 use warnings;
 use Amavis::JSON ();
+use MailFilter::OwnRules ();
 
 # What amavis' report does not say about SpamAssassin's check of a mail, added to it.
 
@@ -15,11 +16,21 @@ sub install {
     $seen{spam_truncated} = Amavis::JSON::boolean(1) if defined $size_limit;
     return &$check($scanner, $mail, $lines, $size_limit);
   };
+  MailFilter::OwnRules::install();
   my $report = \&Amavis::structured_report;
-  *Amavis::structured_report = sub ($;$) { return { %{ &$report(@_) }, %seen } };
+  *Amavis::structured_report = sub ($;$) { return { %{ &$report(@_) }, findings() } };
   return;
 }
 
-sub start_mail { %seen = (); return }
+sub start_mail {
+  %seen = ();
+  MailFilter::OwnRules::start_mail();
+  return;
+}
+
+sub findings {
+  my @left = MailFilter::OwnRules::left();
+  return (%seen, @left ? (spam_rules_left => \@left) : ());
+}
 
 1;
