@@ -56,6 +56,7 @@ def at(name: str, value: str) -> tuple[str, Object]:
         "KnownLocalPart": {"domains": [domain | {"recipients": {"verify": "List", "list": [value]}}]},
         "ClientPattern": {"lists": {"clients": {"deny": [value]}}},
         "SenderPattern": {"lists": {"allow": [value]}},
+        "SenderRegexp": {"lists": {"scores": [{"senderRegexp": value, "score": 1}]}},
         "HeaderFrom": {"notifications": {"headerFrom": value}},
         "PrintableAscii": {"spam": {"subjectTag": value}},
         "FileNamePattern": {"banned": {"names": [value]}},
@@ -179,6 +180,8 @@ SPEC_CASES: list[tuple[str, Object, str]] = [
         "Content-filter <postmaster@example.com>",
     ),
     ("b32 quoted sender", {"lists": {"allow": ['"a\\b"@x.example']}}, "must be user@example.com"),
+    ("whom it is about", {"lists": {"scores": [{"score": 1}]}}, "give either sender or senderRegexp"),
+    ("two at once", {"lists": {"scores": [{"sender": "a@b", "senderRegexp": "a", "score": 1}]}}, "give either sender"),
     ("b32 line break", {"spam": {"subjectTag": "a\nb"}}, "must be printable ASCII characters"),
 ]
 

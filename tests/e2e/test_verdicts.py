@@ -138,7 +138,7 @@ def test_a_banned_attachment_is_held(gateway: Gateway, mail: EmailMessage) -> No
 
 
 def test_lists_decide_whatever_the_score(gateway: Gateway) -> None:
-    lists = {"allow": [".partner.example", "<>"], "deny": ["pest@client.example"]}
+    lists = {"allow": ["*@Partner.example", "*.partner.example", "<>"], "deny": ["pest@client.example"]}
     gateway.apply(lists=lists)
     partner, bounce, infected = spam(sender="carol@mail.partner.example"), spam(), virus()
     denied, neighbour = message(sender="pest@client.example"), message(sender="eve@client.example")
@@ -180,14 +180,13 @@ def test_b32_special_characters_go_through_verbatim(gateway: Gateway) -> None:
     ("spec", "reason"),
     [
         ({"lists": {"allow": ['"a\\\\b"@x.example']}}, "must be user@example.com"),
-        ({"lists": {"deny": ["*@x.example"]}}, "must be user@example.com"),
-        ({"lists": {"deny": ["@x.example"]}}, "must be user@example.com"),
+        ({"lists": {"deny": ["a*@x.example"]}}, "must be user@example.com"),
         ({"spam": {"subjectTag": "SPAM\nBcc: eve@x.example"}}, "must be printable ASCII"),
         ({"notifications": {"headerFrom": 'Filter "A" <x@y.example>'}}, "must be an address such as"),
         ({"notifications": {"virusAdmin": "admin@example.com, eve@x.example"}}, "must be one mail address"),
         ({"admin": "root@example.com\n"}, "must be one mail address"),
     ],
-    ids=["quoted", "star", "at", "line-break", "quotes", "two", "trailing-line-break"],
+    ids=["quoted", "star", "line-break", "quotes", "two", "trailing-line-break"],
 )
 def test_b32_what_cannot_be_taken_verbatim_is_refused(
     cluster: Cluster, operator: str, post: Post, spec: dict[str, object], reason: str

@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from images.docker import POSTFIX_CAPABILITIES, ConfigMap, Container, Lab, eventually
+from mailfilter.api.lists import Lists
+from mailfilter.policy.senders import normalised
 
 AMAVIS, CLAMAV, POSTFIX = "10001:10001", "10002:10002", "10003:10003"
 GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
@@ -56,8 +58,7 @@ POLICY: dict[str, Any] = {
     "quarantine": {"virus": True, "spam": True, "banned": True, "badHeader": False},
     "logLevel": 0,
     "banned": setting(BANNED),
-    "allow": [],
-    "deny": [],
+    "senders": {"default": {"allow": [], "deny": [], "scores": []}, "by": {}, "quarantineDenied": True},
     "notifications": {
         "virusAdmin": None,
         "spamAdmin": None,
@@ -97,6 +98,15 @@ DatabaseDirectory /var/lib/clamav
 TemporaryDirectory /tmp
 AlertExceedsMax yes
 """
+
+
+def senders(by: dict[str, Any] | None = None, *, quarantine: bool = True, **lists: Any) -> dict[str, Any]:
+    """The policy's `senders` for lists as a MailFilter has them, of all and of single recipients."""
+    return {
+        "default": normalised(Lists.model_validate(lists)).document(),
+        "by": {who: normalised(Lists.model_validate(own)).document() for who, own in (by or {}).items()},
+        "quarantineDenied": quarantine,
+    }
 
 
 def policy(**changes: Any) -> dict[str, Any]:

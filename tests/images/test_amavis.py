@@ -9,6 +9,8 @@ import pytest
 
 from images.docker import Container, Lab, docker, eventually
 from images.gateway import AMAVIS, BANNED, POLICY, am_pdp, amavis_ready, policy, started_amavis
+from support.fieldcases import ACCEPTED as FIELD_ACCEPTED
+from support.fieldcases import REFUSED as FIELD_REFUSED
 
 DECODERS = "7z Z arc arj bz2 cab cpio deb exe gz iso jar kmz lha lrz lz4 lzma lzo mail rar rpm swf tar tnef xz zip zst"
 
@@ -63,8 +65,12 @@ def test_policy_of_the_contract_is_accepted(perl: Container) -> None:
 
 ACCEPTED: list[tuple[str, Any]] = [
     ("levels.tag.default", -100),
+    ("senders.default.scores", [{"senderRegexp": one, "score": 1} for one in FIELD_ACCEPTED["SenderRegexp"]]),
     ("levels.kill.by", {"lenient@example.com": 2000, ".example.com": 6.31, "o'brien@x.example": 1}),
-    ("allow", ["", "a$b@x.example", "a|b&c@x.example", 'a\\b"@x.example', "o'brien@x.example", ".", ".x.example"]),
+    (
+        "senders.default.allow",
+        ["", "a$b@x.example", "a|b&c@x.example", 'a\\b"@x.example', "o'brien@x.example", ".", ".x.example"],
+    ),
     ("subjectTag.default", "***SPAM*** $1 @x ${y} `id` Grüße"),
     ("subjectTag.by", {"bob@example.com": "$1", ".example.org": ""}),
     ("spamEnabled.by", {"bob+tag@example.com": False}),
@@ -113,10 +119,13 @@ REFUSED: list[tuple[str, Any]] = [
     ("banned.default.mimeTypes", ["application"]),
     ("banned.default.names", [3]),
     ("banned.by", {"example.com": {"names": ["*.exe"]}}),
-    ("allow", ["a\nb"]),
-    ("allow", ["ü@x.example"]),
-    ("allow", [None]),
-    ("allow", {"a": 1}),
+    ("senders.default.allow", ["a\nb"]),
+    ("senders.default.allow", ["ü@x.example"]),
+    ("senders.default.deny", [None]),
+    ("senders.default.deny", {"a": 1}),
+    ("senders.default.scores", [{"score": 1}]),
+    ("senders.default.scores", [{"sender": "a@x.example", "score": "1"}]),
+    *(("senders.default.scores", [{"senderRegexp": one, "score": 1}]) for one in FIELD_REFUSED["SenderRegexp"]),
     ("notifications.mailFrom", "a b@x.example"),
     ("notifications.mailFrom", "a@x.example\n"),
     ("notifications.headerFrom", "A <a@x.example>\r\nX: y"),

@@ -23,6 +23,7 @@ from images.gateway import (
     mail,
     main_cf,
     policy,
+    senders,
     setting,
     started_gateway,
 )
@@ -317,10 +318,10 @@ def test_b34_without_a_scanner_mail_waits_and_is_then_delivered_once(gateway: Ga
 
 def test_policy_change_is_obeyed_by_the_next_mail(gateway: Gateway) -> None:
     pids = gateway.amavis.run("sh", "-c", "echo /proc/[0-9]*").stdout
-    gateway.set_policy(policy(deny=["alice@client.example"]))
+    gateway.set_policy(policy(senders=senders(deny=["alice@client.example"])))
     gateway.send(mail("denied", "hello"))
     assert gateway.report("denied")["content_type"] == "Spam"
-    gateway.set_policy(policy(allow=["alice@client.example"]))
+    gateway.set_policy(policy(senders=senders(allow=["alice@client.example"])))
     gateway.send(mail("allowed", GTUBE))
     assert gateway.report("allowed")["content_type"] == "Clean"
     gateway.set_policy(policy(banned=setting(BANNED | {"enabled": False})))
@@ -333,7 +334,7 @@ def test_policy_change_is_obeyed_by_the_next_mail(gateway: Gateway) -> None:
 
 
 def test_a_refused_policy_leaves_the_last_good_one_in_force(gateway: Gateway) -> None:
-    gateway.set_policy(policy(deny=["alice@client.example"]))
+    gateway.set_policy(policy(senders=senders(deny=["alice@client.example"])))
     gateway.send(mail("before", "hello"))
     judged = gateway.report("before")["policy_banks"]
     gateway.policy.write({"policy.json": '{"version": 1'})

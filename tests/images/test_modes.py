@@ -17,6 +17,7 @@ from images.gateway import (
     clamd_ready,
     mail,
     policy,
+    senders,
     setting,
     started_gateway,
 )
@@ -178,7 +179,7 @@ def test_destinies_that_differ_by_recipient_refuse_nothing(gateway: Gateway, kin
 
 @in_before_queue
 def test_a_denied_sender_is_refused(gateway: Gateway) -> None:
-    gateway.set_policy(rejecting(deny=["alice@client.example"]))
+    gateway.set_policy(rejecting(senders=senders(deny=["alice@client.example"])))
     assert became(gateway, mail("denied", "hello")) == "refused"
 
 

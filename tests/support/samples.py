@@ -86,11 +86,17 @@ FULL: Object = {
     "badHeader": {"destiny": "Discard"},
     "lists": {
         "allow": ["Info@Partner.example", "partner.example", ".partner.example", "<>", "user+tag@partner.example"],
-        "deny": ["bad@client.example", "BAD@client.example"],
         "clients": {
             "allow": ["192.0.2.25", "2001:DB8:1::/48", "Mail.Partner.example"],
             "deny": ["198.51.100.77/24", "*.Spam.example", "::ffff:cb00:7107"],
         },
+        "deny": ["bad@client.example", "BAD@client.example", "*@Exämple.de", "*.pest.example", "mailer-daemon@*"],
+        "quarantineDenied": False,
+        "scores": [
+            {"sender": "News@partner.example", "score": -3},
+            {"senderRegexp": r"^(offers|bulkmail)\d*@", "score": 2.5},
+        ],
+        "presets": ["ClassicScores"],
     },
     "notifications": {
         "virusAdmin": "Virus@example.net",

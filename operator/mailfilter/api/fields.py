@@ -62,6 +62,15 @@ _IPV6 = (
     )
     + r")(?:/(?:12[0-8]|1[01][0-9]|[1-9]?[0-9]))?"
 )
+# Letters of other scripts, without most blanks and invisible characters. IDNA decides on the rest, and on lengths:
+# what the API server checks in a long list has to be short.
+_FOREIGN = "\u00a1-\u1fff\u2070-\ud7ff\uf900-\uffef"
+_ULABEL = f"[A-Za-z0-9{_FOREIGN}-]+"
+_UTOP = f"[A-Za-z{_FOREIGN}][A-Za-z0-9{_FOREIGN}-]*"
+_UDOMAIN = rf"(?:{_ULABEL}\.)*{_UTOP}\.?"
+# A letter, digit or such, escaped or not; a class without ranges but the usual three; any character.
+_REGEXP_ONE = r"(?:[A-Za-z0-9_@=%&~'-]|\\[.+*?^$|(){}\[\]/-]|\\d|\.|\[(?:a-z|A-Z|0-9|[A-Za-z0-9_.+=])+-?\])"
+_REGEXP_ITEM = rf"(?:{_REGEXP_ONE}\??|\({_REGEXP_ONE}+(?:\|{_REGEXP_ONE}+)*\)\??)"
 
 DomainName = _matching(
     rf"(?:{_LABEL}\.)+{_LABEL}".replace("A-Z", ""),
@@ -78,9 +87,10 @@ _LOCAL_MESSAGE = "must be the part of a mail address before the @, in lower case
 LocalPart = _matching(_LOCAL.replace("A-Z", ""), _LOCAL_MESSAGE, 64)
 KnownLocalPart = _matching(_LOCAL.replace("A-Z", ""), _LOCAL_MESSAGE, 64, many=True)
 SenderPattern = _matching(
-    rf"{_SENDER}@{_DOMAIN}|[.]?{_DOMAIN}|<>",
-    "must be user@example.com (that sender), example.com (senders at that domain alone), "
-    ".example.com (the domain and its subdomains) or <> (the null sender)",
+    rf"<>|{_SENDER}@(?:\*|{_UDOMAIN})?|(?:\*?@)?(?:\*?\.{_UDOMAIN}|(?:{_ULABEL}\.)+{_UTOP}\.?)",
+    "must be user@example.com (that sender), example.com or @example.com (senders at that domain alone), "
+    ".example.com or *.example.com (the domain and its subdomains), user@* (that name at any domain) "
+    "or <> (the null sender)",
     254,
 )
 ClientPattern = _matching(
@@ -89,6 +99,13 @@ ClientPattern = _matching(
     "must be an address such as 192.0.2.1 or 2001:db8::1, a network such as 192.0.2.0/24, a host name such as "
     "mail.example.com, or .example.com (that name and all below)",
     253,
+)
+# Two repetitions without a bound: an address has 320 characters at most, so matching stays short whatever it is.
+SenderRegexp = _matching(
+    rf"\^?{_REGEXP_ITEM}*(?:{_REGEXP_ONE}[*+]{_REGEXP_ITEM}*){{0,2}}\$?",
+    "must be a simple regular expression such as ^(offers|bulkmail)\\d*@: letters, digits, _ @ = % & ~ ' -, "
+    "\\. and other escaped marks, ., \\d, [a-z0-9], (one|other), ?, at most two of * and +, ^ and $ at the ends",
+    256,
 )
 HeaderFrom = _matching(
     rf"(?:[A-Za-z0-9 ._-]{{0,100}}<{_LOCAL}@{_DOMAIN}>)|(?:{_LOCAL}@{_DOMAIN})",

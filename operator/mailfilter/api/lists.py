@@ -1,15 +1,38 @@
 """Senders that a mail filter knows."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from mailfilter.api.clients import Clients
-from mailfilter.api.fields import Model, SenderPattern
+from mailfilter.api.fields import VALIDATIONS, Model, Score, SenderPattern, SenderRegexp, rule
+
+# Spelled out, since pydantic would make a constant of one name, which a CRD does not have.
+Preset = Annotated[Literal["ClassicScores"], WithJsonSchema({"type": "string", "enum": ["ClassicScores"]})]
+
+
+class SenderScore(Model):
+    """Points for a sender: above zero its mail looks more like spam, below zero less."""
+
+    model_config = {
+        "json_schema_extra": {
+            VALIDATIONS: [
+                rule("has(self.sender) != has(self.senderRegexp)", "give either sender or senderRegexp, and only one")
+            ]
+        }
+    }
+
+    sender: SenderPattern | None = None
+    """Whom it is about, as in `allow` and `deny`."""
+    sender_regexp: SenderRegexp | None = None
+    """Whom it is about, as a simple regular expression on the whole address; upper and lower case are the same."""
+    score: Score
+    """What is added to SpamAssassin's score."""
 
 
 class Lists(Model):
-    """Senders that are always accepted or always blocked. Infected mail and banned files are blocked all the same."""
+    """What is known of senders: of the envelope's, and of the author in From. Infected mail and banned files are
+    blocked all the same. Denied goes before allowed, and allowed before scores (docs/lists.md)."""
 
     allow: Annotated[list[SenderPattern], Field(max_length=1000)] = []
     """Senders whose mail is delivered whatever its spam score (@whitelist_sender_maps)."""
@@ -17,3 +40,9 @@ class Lists(Model):
     """Senders whose mail counts as spam above every level (@blacklist_sender_maps)."""
     clients: Clients = Clients()
     """Mail servers that are let in or refused at the door, whatever the sender."""
+    quarantine_denied: bool = True
+    """Whether the mail of denied senders is stored in the quarantine, whatever its score. If not, it is discarded."""
+    scores: Annotated[list[SenderScore], Field(max_length=500)] = []
+    """Points for senders; the first entry that matches decides (@score_sender_maps)."""
+    presets: Annotated[list[Preset], Field(max_length=1)] = []
+    """Scores after those in `scores`: ClassicScores is the table that amavis' sample configuration has long had."""

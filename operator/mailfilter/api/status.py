@@ -61,6 +61,19 @@ class PolicyStatus(Model):
     """What all amavis pods judge by; missing while they differ."""
 
 
+class ListsStatus(Model):
+    """Senders' lists as they are looked up, each pattern once."""
+
+    allow: int
+    """Allowed."""
+    deny: int
+    """Denied."""
+    scores: int
+    """With a score, those of presets included."""
+    refused: int
+    """Left out: condition ListsValid says which and why."""
+
+
 class SignaturesStatus(Model):
     """The virus signatures that the mirror serves."""
 
@@ -131,12 +144,14 @@ class MailFilterStatus(Model):
     observed_generation: int | None = None
     """The generation of the spec that all pods run."""
     conditions: Conditions = []
-    """Ready, Progressing, PolicyActive, ScannerAvailable, SignaturesFresh, QuarantineWritable, BackscatterRisk,
-    DNSReady."""
+    """Ready, Progressing, PolicyActive, ListsValid, ScannerAvailable, SignaturesFresh, QuarantineWritable,
+    BackscatterRisk, DNSReady."""
     components: Components | None = None
     """Pods by component."""
     policy: PolicyStatus | None = None
     """The policy wanted and in force."""
+    lists: ListsStatus | None = None
+    """Lists of senders."""
     signatures: SignaturesStatus | None = None
     """Virus signatures."""
     quarantine: QuarantineStatus | None = None

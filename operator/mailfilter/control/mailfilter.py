@@ -277,6 +277,7 @@ def _status(body: Object, facts: observe.Facts, seen: list[Observation]) -> Obje
     status: Object = {
         "components": observe.components(facts),
         "policy": policy,
+        "lists": observe.lists(facts),
         "queue": observe.queue(facts),
         "endpoint": f"{facts.names.host('postfix')}:25",
     }

@@ -9,12 +9,15 @@ from mailfilter.control.cache import Child, ChildId
 from mailfilter.control.conditions import Observation, no, unknown, yes
 from mailfilter.policy.dns import STATES, Record, by_need
 from mailfilter.policy.names import Names
+from mailfilter.policy.senders import normalised
 
 # ClamAV's official databases change several times a day.
 STALE = timedelta(days=7)
 # As long as connections may still go to where nobody answered before.
 RECOVERY = timedelta(minutes=1)
 LISTED_RECORDS = 100
+# As many entries as a message of a condition names.
+SHOWN = 5
 WORKLOADS = {"postfix": "StatefulSet", "amavis": "StatefulSet", "clamd": "Deployment", "freshclam": "StatefulSet"}
 
 
@@ -132,6 +135,31 @@ def policy_active(facts: Facts) -> Observation:
     if waiting:
         return no(kind, "Waiting", f"{_list(waiting)} does not have the new policy yet")
     return yes(kind, "InForce", f"policy {facts.policy_hash[:12]} is in force in every pod")
+
+
+def lists(facts: Facts) -> dict[str, int]:
+    """status.lists."""
+    found = normalised(facts.spec.lists)
+    return {
+        "allow": len(found.allow),
+        "deny": len(found.deny),
+        "scores": len(found.scores),
+        "refused": len(found.refused),
+    }
+
+
+def lists_valid(facts: Facts) -> Observation:
+    """True when every pattern of a sender can match what it says; tells how patterns are read."""
+    kind = "ListsValid"
+    found = normalised(facts.spec.lists)
+    if found.refused:
+        more = f" (and {len(found.refused) - SHOWN} more)" if len(found.refused) > SHOWN else ""
+        return no(kind, "Refused", f"{'; '.join(found.refused[:SHOWN])}{more}. All other entries are in force.")
+    counts = ", ".join(f"{name}: {count}" for name, count in lists(facts).items() if name != "refused")
+    rewritten = [f"{pattern} is {key}" for pattern, key in found.rewritten.items()]
+    more = ", …" if len(rewritten) > SHOWN else ""
+    reads = f"; read as: {', '.join(rewritten[:SHOWN])}{more}" if rewritten else ""
+    return yes(kind, "Valid", counts + reads)
 
 
 def scanner_available(facts: Facts) -> Observation:
@@ -331,6 +359,7 @@ def observations(facts: Facts) -> list[Observation]:
     others = [
         progressing(facts),
         policy_active(facts),
+        lists_valid(facts),
         scanner_available(facts),
         signatures_fresh(facts),
         quarantine_writable(facts),

@@ -7,6 +7,7 @@ from typing import Any
 from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.api.verdicts import Banned
 from mailfilter.policy.keys import BySetting, domain_keys
+from mailfilter.policy.senders import normalised
 
 POLICY_VERSION = 2
 
@@ -53,8 +54,11 @@ def policy(spec: MailFilterSpec) -> dict[str, Any]:
         },
         "logLevel": spec.amavis.log_level,
         "banned": settings.of(lambda one: banned_rules(one.banned)),
-        "allow": sender_keys(spec.lists.allow),
-        "deny": sender_keys(spec.lists.deny),
+        "senders": {
+            "default": normalised(spec.lists).document(),
+            "by": {},
+            "quarantineDenied": spec.lists.quarantine_denied,
+        },
         "notifications": {
             "virusAdmin": notices.virus_admin,
             "spamAdmin": notices.spam_admin,
@@ -84,8 +88,3 @@ def policy_json(spec: MailFilterSpec) -> str:
 def policy_hash(text: str) -> str:
     """SHA-256 of a policy file, hexadecimal: the name under which amavis and the agent report it."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def sender_keys(patterns: list[str]) -> list[str]:
-    """Lookup keys of sender patterns: lower case, `<>` as the empty address, sorted, each once."""
-    return sorted({"" if pattern == "<>" else pattern.lower() for pattern in patterns})

@@ -204,7 +204,7 @@ CLAMD, FRESHCLAM = ("Deployment", "mx-clamd"), ("StatefulSet", "mx-freshclam")
         ({"spam": {"killLevel": 7}}, {POLICY}),
         ({"spam": {"rules": "score X 1"}}, {POLICY}),
         ({"spam": {"enabled": False, "subjectTag": "x"}}, {POLICY}),
-        ({"lists": {"allow": ["a@b"], "deny": ["c"]}}, {POLICY}),
+        ({"lists": {"allow": ["a@b"], "deny": ["c.example"]}}, {POLICY}),
         ({"banned": {"names": []}, "virus": {"destiny": "Pass"}, "badHeader": {"destiny": "Discard"}}, {POLICY}),
         ({"recipients": [{"address": "a@example.com", "policy": {"spam": {"killLevel": 6}}}]}, {POLICY}),
         ({"banned": {"destiny": "Bounce"}}, {POLICY, TABLES}),

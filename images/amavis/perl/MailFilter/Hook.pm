@@ -5,6 +5,7 @@ use MailFilter::Destinies ();
 use MailFilter::PolicyFile ();
 use MailFilter::Releases ();
 use MailFilter::Reports ();
+use MailFilter::Senders ();
 use MailFilter::SpamCheck ();
 use Socket qw(IPPROTO_TCP SOL_SOCKET SO_KEEPALIVE TCP_KEEPIDLE TCP_KEEPINTVL TCP_NODELAY TCP_USER_TIMEOUT);
 
@@ -25,6 +26,9 @@ sub install {
   *Amavis::IO::RW::connect_attempt = sub { return notice_lost_peers($connect->(@_)) };
   my $add_header = \&Amavis::Out::EditHeader::add_header;
   *Amavis::Out::EditHeader::add_header = sub { goto &$add_header if !says_no_spam(@_); return };
+  require Amavis::SpamControl;
+  my $senders = MailFilter::PolicyFile::policy('senders');
+  *Amavis::SpamControl::white_black_list = sub { return MailFilter::Senders::judge($senders->(), $_[0]) };
   *Amavis::expand_variables = sub ($) { return $_[0] };     # of notices' From, where a $ is the policy's own
   MailFilter::Releases::install();
   return;

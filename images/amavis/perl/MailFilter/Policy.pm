@@ -6,6 +6,7 @@ use Amavis::Lookup::RE ();
 use Cpanel::JSON::XS ();
 use Digest::SHA qw(sha256_hex);
 use MailFilter::Schema qw(text number integer boolean one_of optional list mapping object);
+use MailFilter::Senders qw(senders_check sender_lists);
 
 # policy.json as amavis' lookup tables. Pure: no file is touched here.
 
@@ -47,8 +48,7 @@ my $check = object({
     mimeTypes => list(text(qr{[A-Za-z0-9!#\$&^_.+-]{1,127}/[A-Za-z0-9!#\$&^_.+-]{1,127}})),
     allowInside => list($type),
   })),
-  allow => list($lookup_key),
-  deny => list($lookup_key),
+  senders => senders_check(),
   notifications => object({
     virusAdmin => optional($address),
     spamAdmin => optional($address),
@@ -67,8 +67,7 @@ sub parse {
   return {
     levels => { map { $_ => lookup_tables($policy->{levels}{$_}) } keys %{ $policy->{levels} } },
     localDomains => lookup_set($policy->{localDomains}),
-    allow => lookup_set($policy->{allow}),
-    deny => lookup_set($policy->{deny}),
+    senders => sender_lists($policy->{senders}),
     bypassSpam => lookup_tables($policy->{spamEnabled}, sub { $_[0] ? 0 : 1 }),
     subjectTag => lookup_tables($policy->{subjectTag}, \&octets_of),
     destiny => { map { $_ => lookup_tables($policy->{destiny}{$_}) } keys %{ $policy->{destiny} } },

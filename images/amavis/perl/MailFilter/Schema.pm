@@ -6,7 +6,7 @@ use Exporter 'import';
 use builtin qw(created_as_number);
 no warnings 'experimental::builtin';
 
-our @EXPORT_OK = qw(text number integer boolean one_of optional list mapping object);
+our @EXPORT_OK = qw(text number integer boolean one_of optional either list mapping object);
 
 # A checker takes a decoded JSON value and its path in the document. It returns a checked copy, untainted by capture, or
 # dies with the path. There is no other way from the policy into amavis.
@@ -59,6 +59,19 @@ sub one_of {
 sub optional {
   my ($checker) = @_;
   return sub { defined $_[0] ? $checker->(@_) : undef };
+}
+
+# The first that takes the value, or else the last one's refusal.
+sub either {
+  my @checkers = @_;
+  my $last = pop @checkers;
+  return sub {
+    for my $checker (@checkers) {
+      my $checked = eval { $checker->(@_) };
+      return $checked if defined $checked;
+    }
+    return $last->(@_);
+  };
 }
 
 sub list {
