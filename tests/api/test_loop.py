@@ -112,6 +112,27 @@ async def test_b65_an_edit_of_policy_writes_one_object(world: World) -> None:
     assert body["status"]["observedGeneration"] == body["metadata"]["generation"] == 2
 
 
+async def test_a_policy_on_its_way_is_no_reason_not_to_be_ready(world: World, cluster: Cluster) -> None:
+    process = await made(world, "calm")
+    process.agents.behind = True
+    await world.mailfilter("calm", with_changes(SMALL, **POLICY_EDIT))
+    await process.settle()
+    ready, active = await world.condition("calm", "Ready"), await world.condition("calm", "PolicyActive")
+    assert (ready["status"], ready["observedGeneration"]) == ("True", 1)
+    assert (active["status"], active["reason"], active["observedGeneration"]) == ("False", "Waiting", 2)
+    process.agents.behind = False
+    assert await process.reconcile() == 20
+    ready = await world.condition("calm", "Ready")
+    assert (ready["status"], ready["observedGeneration"]) == ("True", 2)
+    told = [
+        event["reason"]
+        for event in cluster.objects("events", world.namespace)
+        if event["involvedObject"]["name"] == "calm"
+    ]
+    assert "Waiting" not in told
+    assert told.count("Filtering") == 1
+
+
 async def test_b19_b65_generation_is_observed_when_it_is_in_force(world: World) -> None:
     process = await made(world, "honest")
     process.agents.silent = True

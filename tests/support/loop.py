@@ -112,11 +112,12 @@ class World(Api):
 
 
 class FakeAgents(Agents):
-    """Agents that say what a pod says that has taken in all ConfigMaps, or that cannot be asked."""
+    """Agents that say what a pod says that has taken in all ConfigMaps, or is behind, or that cannot be asked."""
 
     def __init__(self, world: World, name: str) -> None:
         self.world, self.name = world, name
         self.silent = False
+        self.behind = False
 
     async def status(self, pod_ip: str, token: str) -> Object:
         if self.silent:
@@ -127,7 +128,7 @@ class FakeAgents(Agents):
         if component == "amavis":
             policy = await self.world.object("ConfigMap", f"{self.name}-policy")
             text = (policy or {"data": {"policy.json": ""}})["data"]["policy.json"]
-            loaded = hashlib.sha256(text.encode()).hexdigest()
+            loaded = "old" if self.behind else hashlib.sha256(text.encode()).hexdigest()
             kinds = dict.fromkeys(("spam", "virus", "banned", "bad-header"), 0)
             return {
                 "amavis": {

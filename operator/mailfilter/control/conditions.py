@@ -17,6 +17,8 @@ class Observation:
     status: Status
     reason: str
     message: str
+    generation: int | None = None
+    """The generation that it holds for, where that is not yet the newest one."""
 
     @property
     def good(self) -> bool:
@@ -69,7 +71,7 @@ def merged(
                 "status": seen.status,
                 "reason": seen.reason,
                 "message": seen.message,
-                "observedGeneration": generation,
+                "observedGeneration": seen.generation or generation,
                 "lastTransitionTime": last["lastTransitionTime"] if same else timestamp(),
             }
         )

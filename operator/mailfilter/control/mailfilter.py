@@ -104,7 +104,7 @@ class MailFilterLoop:
         if observe.recovered(conditions):
             await self._flush(facts, gateway.token)
         by_type = {one.type: one.status for one in seen}
-        settled = by_type["Ready"] == "True" and by_type["Progressing"] == "False"
+        settled = by_type["Ready"] == by_type["PolicyActive"] == "True" and by_type["Progressing"] == "False"
         return self._settings.observe_seconds if settled or conflict else UNSETTLED_SECONDS
 
     async def _token(self, names: Names) -> str:
@@ -175,6 +175,7 @@ class MailFilterLoop:
             conflict=conflict,
             dns=self._records(gateway),
             dns_before=before(body, "DNSReady"),
+            settled_generation=(body.get("status") or {}).get("observedGeneration"),
         )
 
     def _records(self, gateway: Gateway) -> list[dns.Record] | None:
@@ -246,7 +247,7 @@ class MailFilterLoop:
         self._forget_metrics((namespace, name), {one.type for one in seen})
         for one in changed:
             log.info("MailFilter %s/%s: %s=%s %s: %s", namespace, name, one.type, one.status, one.reason, one.message)
-            if one.type != "Progressing" and one.status != "Unknown":
+            if one.type != "Progressing" and one.status != "Unknown" and one.reason != observe.WAITING:
                 await record(
                     self._api,
                     body,

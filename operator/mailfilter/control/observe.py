@@ -1,6 +1,6 @@
 """What is true of a gateway: pods, policy in force, signatures, quarantine, queue. Pure: the facts are arguments."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,8 @@ STALE = timedelta(days=7)
 # As long as connections may still go to where nobody answered before.
 RECOVERY = timedelta(minutes=1)
 LISTED_RECORDS = 100
+# The reason of what is on its way and needs nobody.
+WAITING = "Waiting"
 # As many entries as a message of a condition names.
 SHOWN = 5
 WORKLOADS = {"postfix": "StatefulSet", "amavis": "StatefulSet", "clamd": "Deployment", "freshclam": "StatefulSet"}
@@ -53,6 +55,8 @@ class Facts:
     """What DNS said last; None when it was not asked yet for this spec."""
     dns_before: Observation | None = None
     """What DNSReady says in the status, if it is of this generation: another process may have asked."""
+    settled_generation: int | None = None
+    """The newest generation that all pods have run."""
 
     def of(self, component: str) -> list[Pod]:
         """The pods of one component."""
@@ -133,7 +137,7 @@ def policy_active(facts: Facts) -> Observation:
             kind, "AgentsUnreachable", f"cannot ask {_list(silent)}: {silent[0].trouble or 'no address yet'}"
         )
     if waiting:
-        return no(kind, "Waiting", f"{_list(waiting)} does not have the new policy yet")
+        return no(kind, WAITING, f"{_list(waiting)} does not have the new policy yet")
     return yes(kind, "InForce", f"policy {facts.policy_hash[:12]} is in force in every pod")
 
 
@@ -152,6 +156,8 @@ def lists_valid(facts: Facts) -> Observation:
     """True when every pattern of a sender can match what it says; tells how patterns are read."""
     kind = "ListsValid"
     found = normalised(facts.spec.lists)
+    if not facts.spec.spam.enabled and (found.allow or found.deny or found.scores):
+        return no(kind, "NotAsked", "spam.enabled is false: neither lists of senders nor scores are asked")
     if found.refused:
         more = f" (and {len(found.refused) - SHOWN} more)" if len(found.refused) > SHOWN else ""
         return no(kind, "Refused", f"{'; '.join(found.refused[:SHOWN])}{more}. All other entries are in force.")
@@ -337,9 +343,16 @@ def ready(facts: Facts, others: list[Observation]) -> Observation:
             return no(kind, reason, f"no {component} pod is ready.{why} See kubectl describe pod.{waits}")
     for needed in ("ScannerAvailable", "QuarantineWritable", "PolicyActive"):
         seen = by_type[needed]
+        if seen.reason == WAITING and facts.settled_generation:
+            continue
         if seen.status != "True" and seen.reason != "ScanningOff":
             return Observation(kind, seen.status, seen.reason, f"{needed}: {seen.message}")
-    return yes(kind, "Filtering", f"mail is filtered; domains: {len(facts.spec.domains)}{_checks_off(facts.spec)}")
+    domains = f"mail is filtered; domains: {len(facts.spec.domains)}{_checks_off(facts.spec)}"
+    filters = yes(kind, "Filtering", domains)
+    if by_type["PolicyActive"].reason == WAITING:
+        # By the policy before. Whoever waits for Ready of the newest generation waits on.
+        return replace(filters, generation=facts.settled_generation)
+    return filters
 
 
 def _checks_off(spec: MailFilterSpec) -> str:
@@ -371,8 +384,12 @@ def observations(facts: Facts) -> list[Observation]:
 
 
 def recovered(conditions: list[dict[str, Any]], now: datetime | None = None) -> bool:
-    """Whether mail is filtered again since a moment ago, so that what was deferred meanwhile can go on."""
-    since = [one["lastTransitionTime"] for one in conditions if one["type"] == "Ready" and one["status"] == "True"]
+    """Whether mail is filtered again, or otherwise, since a moment ago, so that what was deferred can go on."""
+    since = [
+        one["lastTransitionTime"]
+        for one in conditions
+        if one["type"] in ("Ready", "PolicyActive") and one["status"] == "True"
+    ]
     return any((now or datetime.now(UTC)) - datetime.fromisoformat(moment) < RECOVERY for moment in since)
 
 

@@ -1,5 +1,7 @@
 """Conditions keep the time of their last transition, and only transitions are reported."""
 
+from dataclasses import replace
+
 import pytest
 
 from mailfilter.control.conditions import Observation, before, merged, no, unknown, yes
@@ -30,6 +32,11 @@ def test_transitions(seen: Observation, kept: bool, reported: bool) -> None:
     assert changed == ([seen] if reported else [])
     assert found["observedGeneration"] == 2
     assert (found["status"], found["reason"], found["message"]) == (seen.status, seen.reason, seen.message)
+
+
+def test_a_condition_may_hold_for_an_older_generation() -> None:
+    (found,), changed = merged([OLD], [replace(yes("Ready", "Filtering", "all well"), generation=1)], 2)
+    assert (found, changed) == (OLD, [])
 
 
 def test_new_and_dropped_types() -> None:

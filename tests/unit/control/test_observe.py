@@ -176,6 +176,14 @@ CASES: list[tuple[str, Callable[[Facts], Observation], Facts, str, str, str]] = 
         "Refused",
         "spec.lists.allow[0]: ☃.example is not an internationalised domain name",
     ),
+    (
+        "lists that nobody asks",
+        observe.lists_valid,
+        replace(WELL, spec=spec(lists={"allow": ["a@b.example"]}, spam={"enabled": False})),
+        "False",
+        "NotAsked",
+        "spam.enabled is false",
+    ),
     ("answers", observe.scanner_available, WELL, "True", "Answering", "1 of 1"),
     (
         "half",
@@ -361,6 +369,22 @@ CASES: list[tuple[str, Callable[[Facts], Observation], Facts, str, str, str]] = 
     ),
     ("no quarantine", is_ready, with_pods(amavis(writable=False)), "False", "NotWritable", "QuarantineWritable: "),
     ("old policy", is_ready, with_pods(amavis(inForce=OLD)), "False", "Waiting", "PolicyActive: "),
+    (
+        "an older policy filters, too",
+        is_ready,
+        with_pods(amavis(inForce=OLD), settled_generation=3),
+        "True",
+        "Filtering",
+        "filtered",
+    ),
+    (
+        "a refused policy is no wait",
+        is_ready,
+        with_pods(amavis(inForce=OLD, refused=REFUSED), settled_generation=3),
+        "False",
+        "Refused",
+        "PolicyActive: ",
+    ),
     ("nobody knows", is_ready, with_pods(silent(amavis())), "Unknown", "AgentsUnreachable", "QuarantineWritable: "),
     (
         "old signatures do not stop mail",
@@ -396,6 +420,14 @@ def test_all_conditions_are_said_each_time() -> None:
             "BackscatterRisk",
             "DNSReady",
         ]
+
+
+def test_ready_is_of_the_generation_that_filters() -> None:
+    """So that waiting for Ready of the newest generation means waiting for its policy."""
+    waiting = with_pods(amavis(inForce=OLD), settled_generation=3)
+    assert is_ready(waiting).generation == 3
+    assert observe.policy_active(waiting).generation is None
+    assert is_ready(replace(WELL, settled_generation=3)).generation is None
 
 
 def test_a_pod_that_cannot_start_is_quoted() -> None:
@@ -438,10 +470,13 @@ def test_numbers() -> None:
         ("Unknown", "2026-11-25T00:00:00Z", False),
     ],
 )
-def test_a_gateway_has_recovered_in_the_first_minute_of_being_ready(status: str, since: str, expected: bool) -> None:
+@pytest.mark.parametrize("kind", ["Ready", "PolicyActive"])
+def test_waiting_mail_is_tried_in_the_first_minute_of_a_change_for_the_better(
+    kind: str, status: str, since: str, expected: bool
+) -> None:
     conditions = [
         {"type": "Progressing", "status": "True", "lastTransitionTime": "2026-11-25T00:00:00Z"},
-        {"type": "Ready", "status": status, "lastTransitionTime": since},
+        {"type": kind, "status": status, "lastTransitionTime": since},
     ]
     assert observe.recovered(conditions, NOW) is expected
 
