@@ -14,6 +14,7 @@ from support.run import wait_for
 from support.victim import Victim
 
 MANY = 100
+CLAMD_PORT = 3310
 AGENTS = (("postfix", "agent"), ("amavis", "agent"), ("freshclam", "mirror"))
 
 
@@ -86,7 +87,7 @@ def scans(gateway: Victim) -> int:
     """Connections from amavis to clamd."""
     lines = gateway.kubectl("exec", "mx-amavis-0", "-c", "amavis", "--", "cat", "/proc/net/tcp", "/proc/net/tcp6")
     established = [line.split() for line in lines.splitlines() if " 01 " in line]
-    return sum(fields[2].endswith(f":{3310:04X}") for fields in established)
+    return sum(fields[2].endswith(f":{CLAMD_PORT:04X}") for fields in established)
 
 
 def kill_agents(gateway: Victim) -> None:
@@ -172,6 +173,7 @@ def test_b23_b27_stale_pid_files_do_not_keep_daemons_from_starting(gateway: Vict
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda name: gateway.kill_container(name, name), ("postfix", "amavis")))
     gateway.ready()
+    wait_for(lambda: post.reaches("mx-postfix", 25), "the Service's way to the new process")
     mail = message()
     assert post.send(mail)[0].code == 250
     post.expect(mail)

@@ -11,7 +11,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from images.docker import Lab, eventually
+from images.docker import Container, Lab, docker, eventually
 from images.gateway import (
     BANNED,
     EICAR,
@@ -45,6 +45,13 @@ def gateway(chain: Gateway) -> Iterator[Gateway]:
 
 def exe(subject: str, name: str = "tool.exe") -> EmailMessage:
     return attached(subject, name, b"MZ\x90\x00not really")
+
+
+def established(container: Container, port: int) -> bool:
+    """Whether a process inside is connected to that port of another host."""
+    lines = container.run("cat", "/proc/net/tcp", "/proc/net/tcp6").stdout.decode().splitlines()
+    sockets = [line.split() for line in lines]
+    return any(fields[2].endswith(f":{port:04X}") and fields[3] == "01" for fields in sockets)
 
 
 def held_after(gateway: Gateway, subject: str) -> str:
@@ -314,6 +321,19 @@ def test_b34_without_a_scanner_mail_waits_and_is_then_delivered_once(gateway: Ga
     gateway.idle()
     assert len(gateway.delivered("waits")) == 1
     assert not gateway.delivered("waits infected")
+
+
+def test_mail_in_the_hands_of_a_dying_clamd_waits_no_longer_than_that(gateway: Gateway) -> None:
+    """amavis asks the closed connection for the next line again and again by itself, 36 s long with these settings."""
+    docker("kill", "--signal", "STOP", gateway.clamd.name)
+    gateway.send(mail("orphaned", "clean"))
+    eventually(lambda: established(gateway.amavis, 3310), "amavis waits for clamd")
+    docker("kill", gateway.clamd.name)
+    eventually(lambda: "ALL VIRUS SCANNERS FAILED" in str(gateway.queue()), "amavis gives up", 20)
+    gateway.clamd.start()
+    clamd_ready(gateway.clamd)
+    gateway.idle()
+    assert len(gateway.delivered("orphaned")) == 1
 
 
 def test_policy_change_is_obeyed_by_the_next_mail(gateway: Gateway) -> None:

@@ -2,12 +2,13 @@ package MailFilter::Hook;
 use strict;
 use warnings;
 use MailFilter::Destinies ();
+use MailFilter::Peers ();
 use MailFilter::PolicyFile ();
 use MailFilter::Releases ();
 use MailFilter::Reports ();
 use MailFilter::Senders ();
 use MailFilter::SpamCheck ();
-use Socket qw(IPPROTO_TCP SOL_SOCKET SO_KEEPALIVE TCP_KEEPIDLE TCP_KEEPINTVL TCP_NODELAY TCP_USER_TIMEOUT);
+use Socket qw(IPPROTO_TCP TCP_NODELAY);
 
 # Where amavis calls into this package: its own hooks (Amavis::Custom, Net::Server's), and functions that it has no hook for.
 
@@ -17,13 +18,12 @@ sub install {
   *Amavis::Custom::checks = \&after_checks;
   *Amavis::Custom::mail_done = \&after_mail;
   my $new_names = \&Amavis::Unpackers::NewFilename::new;
-  *Amavis::Unpackers::NewFilename::new = sub { $new_names->(limits_of_now(@_)) };
+  *Amavis::Unpackers::NewFilename::new = sub ($;$$) { $new_names->(limits_of_now(@_)) };
   before('Amavis::do_notify_and_quarantine', \&MailFilter::Destinies::settle);
   before('Amavis::run_n_children_hook', \&MailFilter::PolicyFile::refresh);   # new children share the newest policy's memory
   before('Amavis::post_bind_hook', \&send_replies_at_once);
-  before('Amavis::post_bind_hook', \&MailFilter::SpamCheck::install);   # amavis loads what that wraps after its configuration
-  my $connect = \&Amavis::IO::RW::connect_attempt;
-  *Amavis::IO::RW::connect_attempt = sub { return notice_lost_peers($connect->(@_)) };
+  # amavis loads what these wrap after its configuration.
+  before('Amavis::post_bind_hook', $_) for \&MailFilter::SpamCheck::install, \&MailFilter::Peers::install;
   my $add_header = \&Amavis::Out::EditHeader::add_header;
   *Amavis::Out::EditHeader::add_header = sub { goto &$add_header if !says_no_spam(@_); return };
   require Amavis::SpamControl;
@@ -87,18 +87,6 @@ sub send_replies_at_once {
     setsockopt($socket, IPPROTO_TCP, TCP_NODELAY, 1) if $socket->sockdomain != Socket::AF_UNIX;
   }
   return;
-}
-
-# A node that is lost sends no FIN: clamd's answer would be awaited for minutes, by all children, while another clamd idles.
-# A peer that is alive, however busy, acknowledges at once. Seconds; the last one milliseconds.
-sub notice_lost_peers {
-  my ($socket) = @_;
-  return $socket if !$socket || $socket->sockdomain == Socket::AF_UNIX;
-  setsockopt($socket, SOL_SOCKET, SO_KEEPALIVE, 1);
-  setsockopt($socket, IPPROTO_TCP, TCP_KEEPIDLE, 10);
-  setsockopt($socket, IPPROTO_TCP, TCP_KEEPINTVL, 5);
-  setsockopt($socket, IPPROTO_TCP, TCP_USER_TIMEOUT, 20_000);
-  return $socket;
 }
 
 1;
