@@ -48,7 +48,7 @@ def summary(names: Names, wanted: list[Object]) -> str:
 def warnings(names: Names, spec: MailFilterSpec) -> str:
     """What is taken and is a risk, or not in force as it reads: what conditions will say of the spec alone."""
     facts = observe.Facts(spec, names, policy_hash="", tables_hash="", children={}, pods=[])
-    seen = [(observe.backscatter_risk(facts), "True")]
+    seen = [(observe.backscatter_risk(facts), "True"), (observe.lists_valid(facts), "False")]
     if not spec.virus.enabled:
         seen.append((observe.scanner_available(facts), "False"))
     return "".join(f"  warning  {one.type}: {one.message}\n" for one, bad in seen if one.status == bad)

@@ -61,8 +61,9 @@ def test_summary(plan: Any) -> None:
         ({}, ""),
         ({"banned": {"destiny": "Bounce"}}, "BackscatterRisk: spec.banned.destiny: Bounce. Notices go to senders"),
         ({"virus": {"enabled": False}}, "ScannerAvailable: virus.enabled is false"),
+        ({"lists": {"deny": ["a@b.example"]}, "spam": {"enabled": False}}, "ListsValid: spam.enabled is false"),
     ],
-    ids=["none", "bounce", "no scan"],
+    ids=["none", "bounce", "no scan", "no list"],
 )
 def test_what_conditions_will_say_is_a_warning(plan: Any, change: Object, warning: str) -> None:
     status, printed, _ = plan(manifest(with_changes(SMALL, **change)))
