@@ -109,7 +109,7 @@ class Recipient(Model):
     """A recipient for whom something differs from the domain."""
 
     address: EmailAddress
-    """An address in one of `domains`, upper and lower case are the same. user@example.com also means
-    user+anything@example.com, unless that has an entry of its own."""
+    """An address in one of `domains` as senders write it: aliases are followed after the filter. Upper and lower case
+    are the same. user@example.com also means user+anything@example.com, unless that has an entry of its own."""
     policy: Overrides
     """What differs from the domain's policy."""

@@ -53,6 +53,19 @@ def test_policy_holds_values_unchanged(subject: str, rules: str, name: str, send
     )
 
 
+@given(local=of_type("LocalPart"), tag=of_type("PrintableAscii"), name=of_type("FileNamePattern"))
+def test_what_a_recipient_has_of_its_own_is_itself(local: str, tag: str, name: str) -> None:
+    """Whatever characters it is of; nothing else changes."""
+    address = f"{local}@example.com"
+    own = {"spam": {"subjectTag": tag}, "banned": {"names": [name]}}
+    plain = amavis.policy(spec())
+    document = json.loads(amavis.policy_json(spec(recipients=[{"address": address, "policy": own}])))
+    assert document.pop("subjectTag")["by"] == ({address: tag} if tag else {})
+    by = document.pop("banned")["by"]
+    assert by == {address: plain["banned"]["default"] | {"names": [name]}}
+    assert document == {key: value for key, value in plain.items() if key not in ("subjectTag", "banned")}
+
+
 @given(patterns=st.lists(of_type("SenderPattern"), max_size=5))
 def test_senders_change_their_list_alone(patterns: list[str]) -> None:
     plain = amavis.policy(spec(FULL))
