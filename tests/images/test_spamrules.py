@@ -77,6 +77,7 @@ LEFT_OUT = {
     "header X Subject ~ /x/": "invalid head test",
     "header X Subject:nonsense =~ /x/": "invalid header modifier",
     "meta X A && (": "invalid expression",
+    "meta X * GTUBE": "compilation failed",
     "meta X A && NO_SUCH_RULE": "there is no rule NO_SUCH_RULE",
     "meta X rules_matching(NO_SUCH_*)": "no rule matches NO_SUCH_*",
     "meta X Y\nmeta Y X": "unsolved",

@@ -8,6 +8,7 @@ from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.api.verdicts import Banned
 from mailfilter.policy.keys import BySetting, domain_keys
 from mailfilter.policy.senders import normalised
+from mailfilter.policy.spamrules import unix_lines
 
 POLICY_VERSION = 2
 
@@ -30,7 +31,7 @@ def policy(spec: MailFilterSpec) -> dict[str, Any]:
         "spamEnabled": settings.of(lambda one: one.spam.enabled),
         "spamBodySizeLimit": spam.body_size_limit,
         "subjectTag": settings.of(lambda one: one.spam.subject_tag or ""),
-        "spamRules": spam.rules or None,
+        "spamRules": unix_lines(spam.rules or "") or None,
         "destiny": {
             "virus": settings.of(lambda one: one.virus.destiny),
             "spam": settings.of(lambda one: one.spam.destiny),

@@ -47,6 +47,11 @@ def bad_rules(text: str) -> list[BadRule]:
     return found
 
 
+def unix_lines(text: str) -> str:
+    """The rules with no carriage return at the ends of lines."""
+    return "\n".join(line.removesuffix("\r") for line in text.split("\n"))
+
+
 def _reason(line: str) -> str | None:
     if not _TEXT.fullmatch(line):
         return "has a control character"

@@ -13,6 +13,7 @@ from mailfilter.api import fields
 from mailfilter.api.domains import Domain
 from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.policy import amavis, clamav, keys, postfix
+from mailfilter.policy.spamrules import unix_lines
 from support.samples import FULL, NAMES, SMALL, spec, with_changes
 
 
@@ -47,7 +48,7 @@ def test_policy_holds_values_unchanged(subject: str, rules: str, name: str, send
     assert document.pop("subjectTag") == {"default": subject, "by": {"example.org": ""} if subject else {}}
     assert document == with_changes(
         plain,
-        spamRules=rules or None,
+        spamRules=unix_lines(rules) or None,
         banned={"default": {"names": [name]}, "by": {"abuse@example.com": {"names": [name]}}},
         notifications={"headerFrom": sender},
     )

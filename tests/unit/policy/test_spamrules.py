@@ -2,7 +2,9 @@
 
 import pytest
 
+from mailfilter.policy.amavis import policy
 from mailfilter.policy.spamrules import bad_rules
+from support.samples import spec
 
 GOOD = [
     "",
@@ -150,6 +152,12 @@ def test_each_bad_line_is_named() -> None:
     found = bad_rules("body A /x/\nloadplugin X\n\n# fine\ninclude /etc/passwd\r\nscore A 1\n")
     assert [bad.line for bad in found] == [2, 5]
     assert str(found[0]).startswith("spec.spam.rules line 2: must begin with one of header, body")
+
+
+def test_lines_may_end_as_on_windows() -> None:
+    rules = "body A /x/\r\nscore A 1\r\n"
+    assert bad_rules(rules) == []
+    assert policy(spec(spam={"rules": rules}))["spamRules"] == "body A /x/\nscore A 1\n"
 
 
 def test_a_rule_is_defined_once() -> None:

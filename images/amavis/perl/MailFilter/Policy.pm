@@ -58,12 +58,18 @@ my $check = object({
   }),
 });
 
-# The tables for the octets of a policy.json; dies with a reason that names no value of it but a spam rule's.
-sub parse {
+# The document in the octets of a policy.json, each value checked and untainted.
+sub checked {
   my ($octets) = @_;
   my $decoded = eval { Cpanel::JSON::XS->new->utf8->decode($octets) };
   defined $decoded or die "not a JSON document\n";
-  my $policy = $check->($decoded, 'policy');
+  return $check->($decoded, 'policy');
+}
+
+# The tables for the octets of a policy.json; dies with a reason that names no value of it but a spam rule's.
+sub parse {
+  my ($octets) = @_;
+  my $policy = checked($octets);
   return {
     levels => { map { $_ => lookup_tables($policy->{levels}{$_}) } keys %{ $policy->{levels} } },
     localDomains => lookup_set($policy->{localDomains}),

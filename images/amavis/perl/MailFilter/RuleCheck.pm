@@ -82,8 +82,11 @@ sub loaded {
   $conf->{main} = $spamassassin;
   $conf->{lint_rules} = 1;
   my %theirs = map { $_ => 1 } keys %{ $conf->{test_types} };
-  $conf->parse_scores_only("file start rules\n" . with_priority($text) . "file end rules\n");
-  $conf->finish_parsing(1);
+  eval {
+    $conf->parse_scores_only("file start rules\n" . with_priority($text) . "file end rules\n");
+    $conf->finish_parsing(1);
+    1;
+  } or push @$complaints, { msg => $@ };
   local $SIG{__WARN__} = sub { push @$complaints, { msg => $_[0] } if $_[0] =~ /\A(?:rules|config): / };
   my $mail = $spamassassin->parse("From: a\@example.com\nSubject: test\n\ntest\n", 1, { master_deadline => undef });
   my $status = Mail::SpamAssassin::PerMsgStatus->new($spamassassin, $mail, { disable_auto_learning => 1 });
