@@ -72,6 +72,8 @@ PARAMETERS = {
     "message_size_limit": "10485760",
     "content_filter": "amavis:[filter]:10024",
     "amavis_destination_concurrency_limit": "3",
+    "mailfilter_tls_minimum": "TLSv1.2",
+    "postscreen_dnsbl_sites": "",
     "mailfilter_upstream_proxy": "",
     "mailfilter_proxy_filter": "",
     "mailfilter_filter_timeout": "90s",
@@ -82,6 +84,8 @@ TABLES = {
     "relay_domains": "".join(f"{domain}\tOK\n" for domain in DOMAINS),
     "transport": "".join(f"{domain}\tnexthop:[sink]:{SINK_PORT}\n" for domain in DOMAINS),
     "virtual_alias": "",
+    "ehlo_networks": "",
+    "filtering": "suspended\tNo\n",
     "recipients": "",
     "client_allow_names": "",
     "client_allow_networks": "",
@@ -173,17 +177,27 @@ def greeting(container: Container, port: int) -> bytes | None:
 
 
 @contextmanager
-def started_tables(lab: Lab, config: ConfigMap, compiled: Path) -> Iterator[Container]:
+def started_tables(
+    lab: Lab, config: ConfigMap, compiled: Path, more_volumes: dict[str, Path] | None = None
+) -> Iterator[Container]:
     """The container that compiles the lookup tables."""
     volumes = {"/etc/mailfilter/postfix": config.directory, "/var/lib/mailfilter/tables": compiled}
+    volumes |= more_volumes or {}
     with lab.container("postfix", user=POSTFIX, entrypoint="mailfilter-tables", volumes=volumes) as tables:
         yield tables
 
 
 @contextmanager
-def started_postfix(lab: Lab, config: ConfigMap, compiled: Path, queue: Path, **options: Any) -> Iterator[Container]:
+def started_postfix(
+    lab: Lab,
+    config: ConfigMap,
+    compiled: Path,
+    queue: Path,
+    more_volumes: dict[str, Path] | None = None,
+    **options: Any,
+) -> Iterator[Container]:
     """A Postfix container, waited for."""
-    volumes = {
+    volumes = (more_volumes or {}) | {
         "/etc/mailfilter/postfix": config.directory,
         "/var/lib/mailfilter/tables": compiled,
         "/etc/postfix": lab.volume(),

@@ -48,7 +48,7 @@ class Pod:
 
     def rejects(self, recipient: str, port: int = 2525, client: str | None = None) -> str:
         """The reply to RCPT TO, empty when it was accepted; `client` is another address for the PROXY header."""
-        with Client(self.postfix.address, port, client or self.stranger) as smtp:
+        with Client(self.postfix.address, port, (client or self.stranger) if port == 2525 else None) as smtp:
             smtp.ehlo()
             smtp.mail("alice@client.example")
             code, text = smtp.rcpt(recipient)
@@ -76,12 +76,19 @@ def tables_hash(tables: dict[str, str]) -> str:
 
 @contextmanager
 def started_pod(
-    lab: Lab, tables: dict[str, str] = TABLES, *, dns: str | None = None, **parameters: str
+    lab: Lab,
+    tables: dict[str, str] = TABLES,
+    *,
+    dns: str | None = None,
+    secret: ConfigMap | None = None,
+    **parameters: str,
 ) -> Iterator[Pod]:
     config = lab.config_map({"main.cf": main_cf(**parameters), **tables})
     compiled, queue = lab.volume(), lab.volume()
+    shared = {"/var/lib/mailfilter/tls": lab.volume()} if secret else {}
+    mounted = {"/etc/mailfilter/tls": secret.directory} if secret else {}
     with ExitStack() as stack:
-        compiler = stack.enter_context(started_tables(lab, config, compiled))
-        postfix = stack.enter_context(started_postfix(lab, config, compiled, queue, dns=dns))
+        compiler = stack.enter_context(started_tables(lab, config, compiled, shared | mounted))
+        postfix = stack.enter_context(started_postfix(lab, config, compiled, queue, shared, dns=dns))
         stranger = "192.0.2.1" if parameters.get("mailfilter_upstream_proxy") else None
         yield Pod(config, compiler, postfix, queue, stranger)

@@ -500,6 +500,17 @@ def test_b60_8bit_mail_arrives_unchanged(gateway: Gateway) -> None:
     assert delivered.rstrip().endswith("Content-Transfer-Encoding: 8bit\n\nGrüße, привет")
 
 
+def test_b61_a_header_with_raw_bytes_passes(gateway: Gateway) -> None:
+    name = "你好".encode("gbk")
+    raw = b"From: " + name + b" <alice@client.example>\r\nTo: bob@example.com\r\nSubject: raw header\r\n\r\nhello\r\n"
+    with smtplib.SMTP(gateway.postfix.address, 2525) as client:
+        client.sendmail("alice@client.example", ["bob@example.com"], raw)
+    gateway.idle()
+    assert gateway.delivered("raw header")
+    dump = gateway.sink.run("sh", "-c", "cat /tmp/mail.*").stdout
+    assert b"From: " + name + b" <alice@client.example>" in dump
+
+
 def test_b61_an_internationalised_address_passes_every_hop_of_ours(gateway: Gateway) -> None:
     message = mail("smtputf8", "hello", sender="пример@client.example")
     with smtplib.SMTP(gateway.postfix.address, 2525) as client:

@@ -23,14 +23,14 @@ FULL: Object = {
     "domains": [
         {
             "name": "example.com",
-            "relay": {"host": "10.0.0.25", "port": 2525},
+            "relay": {"host": "10.0.0.25", "port": 2525, "smtputf8": True},
             "aliases": {"info": ["info@example.com", "bob@example.org"], "abuse": ["abuse@isp.example"]},
             "recipients": {"verify": "CallOut"},
         },
         {
             "name": "example.org",
             "subdomains": False,
-            "relay": {"host": "Mail.Example.org"},
+            "relay": {"host": "Mail.Example.org", "smtputf8": False},
             "recipients": {"verify": "List", "list": ["bob", "carol+news"]},
             "policy": {
                 "spam": {
@@ -60,7 +60,7 @@ FULL: Object = {
         {"address": "bob@example.org", "policy": {"spam": {"killLevel": 8}, "virus": {"destiny": "Pass"}}},
     ],
     "dns": {"check": False},
-    "filtering": {"mode": "BeforeQueue"},
+    "filtering": {"mode": "BeforeQueue", "suspended": "Hold"},
     "admin": "admin@example.com",
     "spam": {
         "tagLevel": -10,
@@ -123,6 +123,12 @@ FULL: Object = {
             "nodePort": 30025,
         },
         "proxyProtocol": True,
+        "limits": {"connectionsPerClient": 10, "connectionRate": 60, "messageRate": 100, "recipientRate": 200},
+        "dnsbl": {
+            "sites": [{"name": "bl.example.net", "weight": 2}, {"name": "good.example.net", "weight": -1}],
+            "threshold": 2,
+        },
+        "tls": {"secretName": "mx-certificate", "minimumVersion": "TLSv1.3"},
     },
     "amavis": {
         "replicas": 3,

@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from mailfilter.agent import probes, queue
+from mailfilter.agent.dnsbl import Dnsbl
 from mailfilter.agent.service import Service
 from mailfilter.agent.settings import Settings
 from mailfilter.agent.tables import Tables
@@ -19,6 +21,7 @@ class PostfixAgent:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._dnsbl = Dnsbl([site for site in settings.dnsbl_sites.split(",") if site])
         self._tables = Tables(settings.table_sources, settings.tables, settings.spool)
         self.registry = CollectorRegistry()
         self.registry.register(self._tables)
@@ -33,7 +36,15 @@ class PostfixAgent:
         """`GET /v1/status`."""
         tables = await asyncio.to_thread(self._tables.state)
         mails = await asyncio.to_thread(queue.look, self._settings.spool, time.time())
-        return {"postfix": {"tables": tables.status(), "queue": mails.status()}}
+        return {
+            "postfix": {
+                "tables": tables.status(),
+                "suspended": tables.suspended,
+                "tls": asdict(tables.tls),
+                "dnsbl": self._dnsbl.problems,
+                "queue": mails.status(),
+            }
+        }
 
     async def flush(self, _request: web.Request) -> web.Response:
         """`POST /v1/flush`."""
@@ -50,5 +61,6 @@ class PostfixAgent:
             sites={
                 settings.metrics_port: monitoring(self.ready, self.registry),
                 settings.api_port: api(settings.token_file, self.status, [web.post("/v1/flush", self.flush)]),
-            }
+            },
+            background=[self._dnsbl.watch()],
         )

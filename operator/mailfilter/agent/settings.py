@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     spool: Path = Path("/var/spool/postfix")
     smtp_port: int = 2525
     reinjection_port: int = 10025
+    dnsbl_sites: str = ""
+    """DNS block lists to look at, separated by commas."""
     upstream_proxy: bool = False
     """Port 2525 wants a PROXY header before the dialogue."""
 

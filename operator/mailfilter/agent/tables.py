@@ -14,6 +14,16 @@ PARAMETERS = "main.cf"
 
 
 @dataclass(frozen=True)
+class TlsState:
+    """The certificate of the door."""
+
+    error: str | None
+    """What is wrong with the Secret's pair: `missing`, or words."""
+    expires: str | None
+    """When the certificate in use expires, ISO 8601; None without one."""
+
+
+@dataclass(frozen=True)
 class TablesState:
     """Tables by the hash of all their sources; None while there are none."""
 
@@ -21,6 +31,10 @@ class TablesState:
     in_force: str | None
     error: str | None
     """Why the last compilation failed."""
+    tls: TlsState = TlsState(None, None)
+    """The certificate."""
+    suspended: str | None = None
+    """No, Hold or PassThrough, as the daemons work; None while Postfix does not run."""
 
     @property
     def stale(self) -> bool:
@@ -46,6 +60,8 @@ class Tables(Collector):
             mounted=_mounted(self._sources),
             in_force=_text(self._spool / "tables-loaded"),
             error=_text(self._compiled / "error"),
+            tls=TlsState(error=_text(self._compiled / "tls-error"), expires=_text(self._compiled / "tls-expires")),
+            suspended=_text(self._spool / "suspended"),
         )
 
     def collect(self) -> Iterable[Metric]:

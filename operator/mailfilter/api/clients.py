@@ -14,7 +14,7 @@ class Clients(Model):
     """
 
     allow: Annotated[list[ClientPattern], Field(max_length=500)] = []
-    """Clients without rate limits and checks of HELO and sender: addresses (192.0.2.1, 2001:db8::1), networks
+    """Clients without limits, DNS lists and checks of HELO and sender: addresses (192.0.2.1, 2001:db8::1), networks
     (192.0.2.0/24) and host names (mail.example.com; .example.com is that name and all below). A name counts only when
     the address's PTR record gives it and it resolves to that address."""
     deny: Annotated[list[ClientPattern], Field(max_length=500)] = []

@@ -25,6 +25,9 @@ class Relay(Model):
     """Host name or IPv4 address; names of Kubernetes Services work. MX records are not followed."""
     port: Port = 25
     """TCP port of the next hop."""
+    smtputf8: bool = False
+    """Whether the next hop takes internationalised addresses (SMTPUTF8). The gateway takes them when the next hops of
+    all domains do: else such a mail would be taken and then bounced to a sender that may be forged."""
 
 
 class Recipients(Model):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mailfilter.api.content import QuarantineKinds
+from mailfilter.api.door import Dnsbl, Limits, Tls
 from mailfilter.api.fields import VALIDATIONS, HttpUrl, Model, ObjectName, Quantity, SignatureUrl, rule
 
 
@@ -86,6 +87,12 @@ class Postfix(Model):
     """How the gateway is reached."""
     proxy_protocol: bool = False
     """Whether the load balancer in front speaks the PROXY protocol (smtpd_upstream_proxy_protocol, outside only)."""
+    limits: Limits = Limits()
+    """What one client may do."""
+    dnsbl: Dnsbl | None = None
+    """DNS block lists; none are asked when left out."""
+    tls: Tls | None = None
+    """STARTTLS for those who bring mail; none when left out."""
 
 
 class Amavis(Model):

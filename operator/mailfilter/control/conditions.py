@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 Status = Literal["True", "False", "Unknown"]
 # Conditions that are bad news when they are true.
-WARNINGS = ("BackscatterRisk",)
+WARNINGS = ("BackscatterRisk", "Suspended")
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,11 @@ class MailFilterLoop:
         if observe.recovered(conditions):
             await self._flush(facts, gateway.token)
         by_type = {one.type: one.status for one in seen}
-        settled = by_type["Ready"] == by_type["PolicyActive"] == "True" and by_type["Progressing"] == "False"
+        # While it is suspended as it should be, a gateway is not ready for long.
+        steady = by_type["Ready"] == "True" or (
+            gateway.spec.filtering.suspended != "No" and by_type["Suspended"] == "True"
+        )
+        settled = steady and by_type["PolicyActive"] == "True" and by_type["Progressing"] == "False"
         return self._settings.observe_seconds if settled or conflict else UNSETTLED_SECONDS
 
     async def _token(self, names: Names) -> str:

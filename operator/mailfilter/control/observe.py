@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.control import door
 from mailfilter.control.cache import Child, ChildId
 from mailfilter.control.conditions import Observation, no, unknown, yes
 from mailfilter.policy.dns import STATES, Record, by_need
@@ -278,6 +279,31 @@ def backscatter_risk(facts: Facts) -> Observation:
     )
 
 
+def suspended(facts: Facts) -> Observation:
+    """True while a Postfix pod lets mail wait unfiltered, or pass unfiltered."""
+    kind = "Suspended"
+    states = {pod.name: (pod.status or {}).get("postfix", {}).get("suspended") for pod in facts.of("postfix")}
+    names = {how: ", ".join(sorted(name for name, state in states.items() if state == how)) for how in states.values()}
+    if "PassThrough" in names:
+        return yes(
+            kind,
+            "PassThrough",
+            f"mail passes unfiltered through {names['PassThrough']}, viruses too. "
+            "Set filtering.suspended to No to end it.",
+        )
+    if "Hold" in names:
+        waits = f"{queue(facts)['active'] + queue(facts)['deferred']} mails wait"
+        return yes(
+            kind,
+            "Hold",
+            f"mail is taken and waits unfiltered in {names['Hold']}: {waits}. "
+            "Set filtering.suspended to No to filter it.",
+        )
+    if "No" not in names:
+        return unknown(kind, "AgentsUnreachable", "no Postfix pod can be asked yet")
+    return no(kind, "NotSuspended", "mail goes to the filter")
+
+
 def queue(facts: Facts) -> dict[str, int]:
     """status.queue over all Postfix pods that could be asked."""
     found = [(pod.status or {}).get("postfix", {}).get("queue", {}) for pod in facts.of("postfix")]
@@ -335,6 +361,8 @@ def ready(facts: Facts, others: list[Observation]) -> Observation:
     by_type = {other.type: other for other in others}
     if facts.conflict:
         return no(kind, "ApplyFailed", facts.conflict)
+    if by_type["Suspended"].status == "True":
+        return no(kind, "Suspended", f"Suspended: {by_type['Suspended'].message}")
     for component in ("postfix", "amavis"):
         if not ready_replicas(facts.workload(component)):
             reason = "PostfixNotReady" if component == "postfix" else "AmavisNotReady"
@@ -377,7 +405,13 @@ def observations(facts: Facts) -> list[Observation]:
         signatures_fresh(facts),
         quarantine_writable(facts),
         backscatter_risk(facts),
+        suspended(facts),
     ]
+    doors = {pod.name: (pod.status or {}).get("postfix") for pod in facts.of("postfix")}
+    if facts.spec.postfix.dnsbl:
+        others.append(door.dnsbl_usable(doors, [site.name for site in facts.spec.postfix.dnsbl.sites]))
+    if facts.spec.postfix.tls:
+        others.append(door.tls_active(doors, facts.spec.postfix.tls.secret_name))
     if facts.spec.dns.check:
         others.append(dns_ready(facts))
     return [ready(facts, others), *others]

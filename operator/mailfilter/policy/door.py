@@ -5,9 +5,17 @@ from ipaddress import IPv6Address, ip_network
 
 from mailfilter.api.clients import Clients
 from mailfilter.api.domains import Domain
+from mailfilter.api.door import DnsblSite
 from mailfilter.policy.keys import domain_keys
 
 UNKNOWN = "550 5.1.1 user unknown"
+# What no client is offered in the answer to EHLO.
+WITHOUT_SMTPUTF8 = {"0.0.0.0/0": "smtputf8", "::/0": "smtputf8"}
+
+
+def dnsbl_site(site: DnsblSite) -> str:
+    """As in postscreen_dnsbl_sites. Other answers than these tell about the list, not about the client."""
+    return f"{site.name}=127.0.0.[2..11]*{site.weight}"
 
 
 def recipients(domain: Domain, aliases: Iterable[str]) -> dict[str, str]:

@@ -12,13 +12,14 @@ from mailfilter.policy.names import Names
 ADMIN_ALIASES = ("root", "postmaster", "abuse", "webmaster")
 
 # No "$" (parameter expansion), no line break, no quote: what a value may be made of in main.cf.
-_PARAMETER_VALUE = re.compile(r"[A-Za-z0-9 .,:/_\[\]@=+-]*")
+_PARAMETER_VALUE = re.compile(r"[A-Za-z0-9 .,:/_\[\]@=+*-]*")
 
 
 def parameters(spec: MailFilterSpec, names: Names) -> dict[str, str]:
     """The parameters that differ between gateways (postconf(5)); all others are static in the image."""
-    numbers = capacity(spec)
+    numbers, limits = capacity(spec), spec.postfix.limits
     before_queue = spec.filtering.mode == "BeforeQueue"
+    dnsbl = spec.postfix.dnsbl
     return {
         "myhostname": spec.hostname.lower(),
         "message_size_limit": str(spec.message_size_limit),
@@ -28,6 +29,13 @@ def parameters(spec: MailFilterSpec, names: Names) -> dict[str, str]:
         # content_filter stays with it: should it ever be empty, mail is still filtered.
         "mailfilter_proxy_filter": f"{names.host('amavis')}:10026" if before_queue else "",
         "mailfilter_filter_timeout": f"{numbers.filter_seconds}s",
+        "smtpd_client_connection_count_limit": str(limits.connections_per_client),
+        "smtpd_client_connection_rate_limit": str(limits.connection_rate),
+        "smtpd_client_message_rate_limit": str(limits.message_rate),
+        "smtpd_client_recipient_rate_limit": str(limits.recipient_rate),
+        "postscreen_dnsbl_sites": ", ".join(map(door.dnsbl_site, dnsbl.sites)) if dnsbl else "",
+        "postscreen_dnsbl_threshold": str(dnsbl.threshold if dnsbl else 1),
+        "mailfilter_tls_minimum": spec.postfix.tls.minimum_version if spec.postfix.tls else "TLSv1.2",
         "mailfilter_upstream_proxy": "haproxy" if spec.postfix.proxy_protocol else "",
     }
 
@@ -66,6 +74,8 @@ def tables(spec: MailFilterSpec) -> dict[str, dict[str, str]]:
         "transport": transport,
         "virtual_alias": virtual_alias,
         "recipients": recipients,
+        "ehlo_networks": {} if all(domain.relay.smtputf8 for domain in spec.domains) else door.WITHOUT_SMTPUTF8,
+        "filtering": {"suspended": spec.filtering.suspended},
         **door.clients(spec.lists.clients),
         "reinjection_recipients": {admin.lower(): "OK" for admin in admins if admin},
         # Notices to senders, who are anywhere, come from the null sender.

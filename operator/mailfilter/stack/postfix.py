@@ -43,7 +43,9 @@ def workload(gateway: Gateway) -> Object:
     tables = mount("tables", "/var/lib/mailfilter/tables")
     config_mount = mount("config", "/etc/mailfilter/postfix", read_only=True)
     temporary = mount("tmp", "/tmp")
+    tls = mount("tls", "/var/lib/mailfilter/tls")
     queue = mount("queue", "/var/spool/postfix")
+    certificate_source = [mount("certificate", "/etc/mailfilter/tls", read_only=True), tls] if spec.tls else []
     daemon = container(
         gateway,
         "postfix",
@@ -63,6 +65,7 @@ def workload(gateway: Gateway) -> Object:
             mount("data", "/var/lib/postfix"),
             mount("run", "/run"),
             temporary,
+            *([tls | {"readOnly": True}] if spec.tls else []),
         ],
     )
     compiler = container(
@@ -72,7 +75,7 @@ def workload(gateway: Gateway) -> Object:
         command=["/usr/local/bin/mailfilter-tables"],
         security=AS_POSTFIX,
         resources={"requests": {"cpu": "5m", "memory": "16Mi"}},
-        volumeMounts=[config_mount, tables, mount("tables-tmp", "/tmp")],
+        volumeMounts=[config_mount, tables, mount("tables-tmp", "/tmp"), *certificate_source],
     )
     beside = agent(
         gateway,
@@ -82,7 +85,10 @@ def workload(gateway: Gateway) -> Object:
             mount("tables", "/var/lib/mailfilter/tables", read_only=True),
             mount("queue", "/var/spool/postfix", read_only=True),
         ],
-        env={"AGENT_UPSTREAM_PROXY": "1" if spec.proxy_protocol else "0"},
+        env={
+            "AGENT_DNSBL_SITES": ",".join(site.name for site in spec.dnsbl.sites) if spec.dnsbl else "",
+            "AGENT_UPSTREAM_PROXY": "1" if spec.proxy_protocol else "0",
+        },
         security=AS_POSTFIX,
     )
     template = pod_template(
@@ -102,6 +108,7 @@ def workload(gateway: Gateway) -> Object:
             config_map("config", gateway.names.of(COMPONENT)),
             *(empty_dir(name) for name in ("tables", "etc", "pid", "data", "run", "tmp", "tables-tmp")),
             *agent_volumes(gateway),
+            *(_certificate(spec.tls.secret_name) if spec.tls else []),
         ],
     )
     claim = {"metadata": {"name": "queue"}, "spec": claim_spec(spec.storage)}
@@ -138,6 +145,14 @@ def services(gateway: Gateway) -> list[Object]:
 def objects(gateway: Gateway) -> list[Object]:
     """All objects of the component."""
     return [config(gateway), *services(gateway), disruption_budget(gateway, COMPONENT), workload(gateway)]
+
+
+def _certificate(secret: str) -> list[Object]:
+    """The Secret, without which the pod starts, too, and the pair that is in use, in memory."""
+    return [
+        {"name": "certificate", "secret": {"secretName": secret, "optional": True}},
+        empty_dir("tls", medium="Memory"),
+    ]
 
 
 def _main_cf(gateway: Gateway) -> str:

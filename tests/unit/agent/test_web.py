@@ -119,6 +119,9 @@ async def test_the_status_of_postfix_is_that_of_the_contract(tmp_path):
     assert await agent.status() == {
         "postfix": {
             "tables": {"mounted": None, "inForce": None, "error": None},
+            "suspended": None,
+            "tls": {"error": None, "expires": None},
+            "dnsbl": {},
             "queue": {"incoming": 0, "active": 0, "deferred": 0, "hold": 0, "oldestSeconds": 0},
         }
     }

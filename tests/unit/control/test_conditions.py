@@ -59,3 +59,8 @@ def test_what_the_status_says_of_this_generation() -> None:
     assert before(body, "Ready") is None
     assert before(body | {"metadata": {"generation": 3}}, "DNSReady") is None
     assert before({"metadata": {"generation": 1}}, "DNSReady") is None
+
+
+def test_true_is_the_bad_news_of_alarms() -> None:
+    assert [one.good for one in (yes("Ready", "a", ""), no("Ready", "a", ""), unknown("Ready", "a", ""))] == [1, 0, 0]
+    assert [one.good for one in (yes("Suspended", "a", ""), no("Suspended", "a", ""))] == [0, 1]

@@ -46,9 +46,13 @@ def amavis(name: str = "mx-amavis-0", *, writable: bool = True, **policy: Any) -
     return Pod(name, "amavis", "10.0.0.1", ready=True, status={"amavis": status})
 
 
-def postfix(name: str = "mx-postfix-0", **tables: Any) -> Pod:
+def postfix(name: str = "mx-postfix-0", suspended: str | None = "No", **tables: Any) -> Pod:
     queue = {"incoming": 1, "active": 2, "deferred": 3, "hold": 0, "oldestSeconds": 60}
-    status = {"tables": {"mounted": NEW, "inForce": NEW, "error": None} | tables, "queue": queue}
+    status = {
+        "tables": {"mounted": NEW, "inForce": NEW, "error": None} | tables,
+        "suspended": suspended,
+        "queue": queue,
+    }
     return Pod(name, "postfix", "10.0.0.2", ready=True, status={"postfix": status})
 
 
@@ -394,6 +398,27 @@ CASES: list[tuple[str, Callable[[Facts], Observation], Facts, str, str, str]] = 
         "Filtering",
         "filtered",
     ),
+    ("not suspended", observe.suspended, WELL, "False", "NotSuspended", "goes to the filter"),
+    ("held", observe.suspended, with_pods(postfix(suspended="Hold")), "True", "Hold", "6 mails wait"),
+    ("passed", observe.suspended, with_pods(postfix(suspended="PassThrough")), "True", "PassThrough", "viruses too"),
+    (
+        "the worst pod counts",
+        observe.suspended,
+        with_pods(postfix("a", "No"), postfix("b", "PassThrough"), postfix("c", "Hold")),
+        "True",
+        "PassThrough",
+        "through b,",
+    ),
+    ("nobody to ask", observe.suspended, with_pods(silent(postfix())), "Unknown", "AgentsUnreachable", "asked"),
+    ("suspended is not ready", is_ready, with_pods(postfix(suspended="Hold")), "False", "Suspended", "6 mails wait"),
+    (
+        "b16 without amavis mail waits",
+        is_ready,
+        with_child("amavis", child("amavis", readyReplicas=0)),
+        "False",
+        "AmavisNotReady",
+        "6 mails wait in Postfix' queue",
+    ),
     ("rolling does not stop mail", is_ready, with_child("amavis", child("amavis", 2)), "True", "Filtering", "filtered"),
 ]
 
@@ -418,6 +443,7 @@ def test_all_conditions_are_said_each_time() -> None:
             "SignaturesFresh",
             "QuarantineWritable",
             "BackscatterRisk",
+            "Suspended",
             "DNSReady",
         ]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailfilter.policy import door, postfix
-from support.samples import FULL, spec
+from support.samples import FULL, NAMES, spec
 from unit.policy.test_data import of_type
 
 UNVERIFIED = "reject_unverified_recipient"
@@ -83,3 +83,26 @@ def test_the_full_sample_has_both_kinds() -> None:
     found = postfix.tables(spec(FULL))
     assert found["client_deny_networks"] == {"198.51.100.0/24": "reject", "203.0.113.7/32": "reject"}
     assert found["client_allow_names"] == {"mail.partner.example": "permit"}
+
+
+def test_b61_smtputf8_needs_every_next_hop() -> None:
+    def offered(*capable: bool) -> bool:
+        domains = [
+            {"name": f"d{number}.example", "relay": {"host": "mail", "smtputf8": one}}
+            for number, one in enumerate(capable)
+        ]
+        return not postfix.tables(spec(domains=domains))["ehlo_networks"]
+
+    assert offered(True, True)
+    assert not offered(True, False)
+    assert not offered(False)
+    assert postfix.tables(spec())["ehlo_networks"] == {"0.0.0.0/0": "smtputf8", "::/0": "smtputf8"}
+
+
+def test_b44_dns_lists_count_by_their_answers() -> None:
+    sites = [{"name": "bl.example"}, {"name": "good.example", "weight": -2}]
+    found = postfix.parameters(spec(postfix={"dnsbl": {"sites": sites, "threshold": 3}}), NAMES)
+    assert found["postscreen_dnsbl_sites"] == "bl.example=127.0.0.[2..11]*1, good.example=127.0.0.[2..11]*-2"
+    assert found["postscreen_dnsbl_threshold"] == "3"
+    assert f"postscreen_dnsbl_sites = {found['postscreen_dnsbl_sites']}\n" in postfix.main_cf(found)
+    assert postfix.parameters(spec(), NAMES)["postscreen_dnsbl_sites"] == ""

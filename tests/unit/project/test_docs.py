@@ -69,6 +69,10 @@ def test_pods_are_replaced_as_the_page_says(path: str) -> None:
     # Some fields need the domains or the mode of the full sample.
     base = DEFAULTS if "domains" in change else DEFAULTS | {"domains": FULL["domains"]}
     base = base if "filtering" in change else base | {"filtering": FULL["filtering"]}
+    if path.startswith("spec.postfix.tls."):
+        base = with_changes(base, postfix={"tls": {"secretName": "other"}})
+    if path == "spec.postfix.dnsbl.threshold":
+        base = with_changes(base, postfix={"dnsbl": {"sites": [{"name": "bl.example.net"}]}})
     before = templates(MailFilterSpec.model_validate(base))
     after = templates(MailFilterSpec.model_validate(with_changes(base, **change)))
     assert before.keys() == after.keys() == {"postfix", "amavis", "clamd", "freshclam"}
