@@ -1,6 +1,7 @@
 """The words of a plan, and its exit status, as kubectl diff has it."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from mailfilter.api.mailfilter import MailFilterSpec
@@ -49,6 +50,11 @@ def warnings(names: Names, spec: MailFilterSpec) -> str:
     """What is taken and is a risk, or not in force as it reads: what conditions will say of the spec alone."""
     facts = observe.Facts(spec, names, policy_hash="", tables_hash="", children={}, pods=[])
     seen = [(observe.backscatter_risk(facts), "True"), (observe.lists_valid(facts), "False")]
+    if spec.filtering.suspended != "No":
+        door = observe.Pod(
+            f"{names.of('postfix')}-*", "postfix", None, True, {"postfix": {"suspended": spec.filtering.suspended}}
+        )
+        seen.append((observe.suspended(replace(facts, pods=[door])), "True"))
     if not spec.virus.enabled:
         seen.append((observe.scanner_available(facts), "False"))
     return "".join(f"  warning  {one.type}: {one.message}\n" for one, bad in seen if one.status == bad)

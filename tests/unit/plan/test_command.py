@@ -61,9 +61,10 @@ def test_summary(plan: Any) -> None:
         ({}, ""),
         ({"banned": {"destiny": "Bounce"}}, "BackscatterRisk: spec.banned.destiny: Bounce. Notices go to senders"),
         ({"virus": {"enabled": False}}, "ScannerAvailable: virus.enabled is false"),
+        ({"filtering": {"suspended": "PassThrough"}}, "Suspended: mail passes unfiltered through mx-postfix-*"),
         ({"lists": {"deny": ["a@b.example"]}, "spam": {"enabled": False}}, "ListsValid: spam.enabled is false"),
     ],
-    ids=["none", "bounce", "no scan", "no list"],
+    ids=["none", "bounce", "no scan", "suspended", "no list"],
 )
 def test_what_conditions_will_say_is_a_warning(plan: Any, change: Object, warning: str) -> None:
     status, printed, _ = plan(manifest(with_changes(SMALL, **change)))
