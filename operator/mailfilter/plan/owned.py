@@ -54,8 +54,10 @@ def _names(name: str, item: Any) -> bool:
 
 
 def as_stored(wanted: Any, live: Any, name: str = "") -> Any:
-    """What is wanted, with the quantities that are equal to the live ones spelled like them."""
+    """What is wanted as the API server stores it: variables without empty values, quantities spelled like live ones."""
     if isinstance(wanted, dict):
+        if wanted.keys() == {"name", "value"} and wanted["value"] == "":
+            return {"name": wanted["name"]}
         live = live if isinstance(live, dict) else {}
         return {
             key: as_stored(value, live.get(key), name if name in _QUANTITIES else key) for key, value in wanted.items()

@@ -104,6 +104,13 @@ def test_claim_templates_are_without_the_servers_defaults() -> None:
     assert owned(live, "us")["spec"]["volumeClaimTemplates"] == [claim]
 
 
+def test_an_empty_variable_is_stored_without_its_value() -> None:
+    wanted = {"env": [{"name": "A", "value": ""}, {"name": "B", "value": "b"}]}
+    stored = {"env": [{"name": "A"}, {"name": "B", "value": "b"}]}
+    assert as_stored(wanted, stored) == stored
+    assert as_stored({"data": {"table": ""}}, None) == {"data": {"table": ""}}
+
+
 def test_equal_quantities_are_no_difference() -> None:
     def pod(cpu: str, memory: str, size: str) -> Object:
         limits = {"limits": {"cpu": cpu, "memory": memory}}
