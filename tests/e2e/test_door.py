@@ -1,10 +1,13 @@
 """What the gateway takes in at its door, from whom, and for whom."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from support.cluster import Cluster
 from support.gateway import SMALL, Gateway
-from support.mail import Post, message
+from support.mail import Post, message, spam
 from support.run import wait_for
 
 LIMIT = 200_000
@@ -144,6 +147,48 @@ def test_mail_above_the_limit_is_refused_at_once(gateway: Gateway) -> None:
     assert gateway.post.expect(close).size > LIMIT - 8000
 
 
+def test_recipients_that_the_next_hop_does_not_know_are_refused(gateway: Gateway) -> None:
+    verified = gateway.basis["domains"][0] | {"recipients": {"verify": "CallOut"}}
+    listed = gateway.basis["domains"][1] | {"recipients": {"verify": "List", "list": ["dave"]}}
+    gateway.apply(domains=[verified, listed])
+    for unknown in ("nobody+550@example.com", "nobody@example.org"):
+        assert gateway.refusal(message(), to=unknown).code == 550
+    assert gateway.refusal(message(), to="later+452@example.com").code == 450
+    for known in ("bob@example.com", "dave@example.org"):
+        assert recipients(gateway, to=known) == [known]
+    # No probe is a mail.
+    assert recipients(gateway, to="postmaster@example.org") == ["admin@example.org"]
+
+
+def test_b16_suspended_mail_waits_and_is_then_filtered(gateway: Gateway) -> None:
+    pods = {pod["metadata"]["uid"] for pod in gateway.pods("postfix")}
+    gateway.declare(filtering={"suspended": "Hold"})
+    assert gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "Suspended")["reason"] == "Hold"
+    clean, gtube = message(), spam()
+    gateway.send(clean, gtube)
+    wait_for(
+        lambda: gateway.cluster.get("mailfilter", "mx", gateway.namespace)["status"]["queue"]["deferred"] == 2,
+        "both wait",
+    )
+    gateway.apply()
+    gateway.post.expect(clean)
+    assert gateway.report(gtube)["content_type"] == "Spam"
+    gateway.declare(filtering={"suspended": "PassThrough"})
+    gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "Suspended")
+    passed = spam()
+    gateway.send(passed)
+    assert gateway.post.expect(passed).header("X-Unfiltered")
+    gateway.apply()
+    again = spam()
+    gateway.send(again)
+    assert gateway.report(again)["content_type"] == "Spam"
+    events = gateway.cluster.objects("event", gateway.namespace)
+    assert {("Warning", "Hold"), ("Warning", "PassThrough"), ("Normal", "NotSuspended")} <= {
+        (event["type"], event["reason"]) for event in events if event["involvedObject"]["name"] == "mx"
+    }
+    assert {pod["metadata"]["uid"] for pod in gateway.pods("postfix")} == pods
+
+
 def test_only_the_doors_are_open(gateway: Gateway) -> None:
     def address(component: str) -> str:
         (pod,) = gateway.pods(component)
@@ -164,6 +209,61 @@ def test_only_the_doors_are_open(gateway: Gateway) -> None:
     assert not reached
     assert not {one for one in services if gateway.post.reaches(*one)}
     assert all(gateway.post.reaches(address(component), port) for component, ports in opened.items() for port in ports)
+
+
+def pair(folder: Path, name: str) -> dict[str, str]:
+    """A key and a certificate of its own for that name, as a Secret has them."""
+    key, certificate = folder / f"{name}.key", folder / f"{name}.crt"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "30", "-subj", f"/CN={name}", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    return {"tls.key": key.read_text(), "tls.crt": certificate.read_text()}
+
+
+def served(gateway: Gateway) -> str:
+    """The certificate that a client gets, empty without TLS."""
+    script = (
+        "import smtplib, ssl; smtp = smtplib.SMTP('mx-postfix', 25); smtp.ehlo('client.sender.example'); "
+        "context = ssl._create_unverified_context(); "
+        "smtp.has_extn('starttls') and smtp.starttls(context=context) and "
+        "print(ssl.DER_cert_to_PEM_cert(smtp.sock.getpeercert(True)))"
+    )
+    return gateway.cluster.kubectl("-n", gateway.namespace, "exec", "client", "--", "python", "-c", script).strip()
+
+
+def test_the_certificate_of_a_secret_is_renewed_without_a_restart(gateway: Gateway, tmp_path: Path) -> None:
+    def store(data: dict[str, str]) -> None:
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "certificate"},
+            "type": "kubernetes.io/tls",
+        }
+        gateway.cluster.apply(secret | {"stringData": data}, gateway.namespace)
+        # The kubelet looks at the volumes of a pod that changes; else a minute later.
+        hurry = ("annotate", "--overwrite", "pod", "mx-postfix-0", f"test/at={data['tls.crt'][40:60].strip()}x")
+        gateway.cluster.kubectl("-n", gateway.namespace, *hurry)
+
+    gateway.apply(postfix=gateway.basis["postfix"] | {"tls": {"secretName": "certificate"}})
+    gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "Progressing", "False")
+    missing = gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "TLSActive", "False")
+    assert missing["reason"] == "SecretMissing"
+    assert served(gateway) == ""
+    mail = message()
+    gateway.send(mail)
+    gateway.post.expect(mail)
+    pods = {pod["metadata"]["uid"] for pod in gateway.pods("postfix")}
+    first, second = pair(tmp_path, "first.example"), pair(tmp_path, "second.example")
+    store(first)
+    gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "TLSActive")
+    assert served(gateway) == first["tls.crt"].strip()
+    store(second)
+    wait_for(lambda: served(gateway) == second["tls.crt"].strip(), "the renewed certificate", 180)
+    store(second | {"tls.key": first["tls.key"]})
+    broken = gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "TLSActive", "False")
+    assert broken["reason"] == "BrokenPair"
+    assert served(gateway) == second["tls.crt"].strip()
+    assert {pod["metadata"]["uid"] for pod in gateway.pods("postfix")} == pods
 
 
 def test_b15_the_proxy_protocol_is_for_the_door_alone(gateway: Gateway) -> None:
