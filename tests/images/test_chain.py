@@ -487,6 +487,18 @@ def test_b14_an_alias_is_expanded_once(gateway: Gateway) -> None:
     assert sorted(recipients) == ["<junior@example.com>", "<team@example.com>"]
 
 
+def test_mail_to_postmaster_without_a_domain_arrives(gateway: Gateway) -> None:
+    before = gateway.postfix.read(LOADED)
+    taken = {"reinjection_recipients": "postmaster@mx.filter.example\tOK\n"}
+    aliases = {"virtual_alias": "postmaster@mx.filter.example\tadmin@example.com\n"}
+    gateway.config.write({"main.cf": main_cf(), **TABLES, **taken, **aliases})
+    eventually(lambda: gateway.postfix.read(LOADED) != before, "Postfix with the alias")
+    gateway.send(mail("to the postmaster", "hello"), "postmaster")
+    gateway.idle()
+    (delivered,) = gateway.delivered("to the postmaster")
+    assert "X-Rcpt-Args: <admin@example.com>" in delivered
+
+
 def test_b60_8bit_mail_arrives_unchanged(gateway: Gateway) -> None:
     body = (
         "From: alice@client.example\r\nTo: bob@example.com\r\nSubject: 8bit\r\n"

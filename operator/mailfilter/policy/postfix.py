@@ -66,6 +66,9 @@ def tables(spec: MailFilterSpec) -> dict[str, dict[str, str]]:
         for local, targets in aliases.items():
             virtual_alias[f"{local}@{domain.name.lower()}"] = ", ".join(targets)
         recipients |= door.recipients(domain, aliases)
+    # Mail to <postmaster> without a domain has to be taken (RFC 5321, 4.5.1). It is mail to the host, and would bounce.
+    postmaster = f"postmaster@{spec.hostname.lower()}"
+    virtual_alias.setdefault(postmaster, spec.admin or f"postmaster@{spec.domains[0].name.lower()}")
     bounces = any(scope.verdicts.bounces for scope in spec.scopes())
     notices = spec.notifications
     admins = (notices.virus_admin, notices.spam_admin, notices.banned_admin)
@@ -77,7 +80,7 @@ def tables(spec: MailFilterSpec) -> dict[str, dict[str, str]]:
         "ehlo_networks": {} if all(domain.relay.smtputf8 for domain in spec.domains) else door.WITHOUT_SMTPUTF8,
         "filtering": {"suspended": spec.filtering.suspended},
         **door.clients(spec.lists.clients),
-        "reinjection_recipients": {admin.lower(): "OK" for admin in admins if admin},
+        "reinjection_recipients": {admin.lower(): "OK" for admin in (*admins, postmaster) if admin},
         # Notices to senders, who are anywhere, come from the null sender.
         "reinjection_senders": {"<>": "OK"} if bounces else {},
     }

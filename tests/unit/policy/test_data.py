@@ -188,7 +188,11 @@ def test_admin_gets_what_nothing_else_is_said_about() -> None:
     assert aliases["abuse@example.com"] == "abuse@isp.example"
     assert aliases["root@example.com"] == aliases["abuse@example.org"] == "admin@example.com"
     assert aliases["info@example.com"] == "info@example.com, bob@example.org"
-    assert not postfix.tables(spec())["virtual_alias"]
+    assert aliases["postmaster@mx.filter.example"] == "admin@example.com"
+    # Without an admin the host's own postmaster is that of the first domain.
+    assert postfix.tables(spec())["virtual_alias"] == {"postmaster@mx.example.com": "postmaster@example.com"}
+    own = {"name": "mx.example.com", "relay": {"host": "mail"}, "aliases": {"postmaster": ["bob@example.com"]}}
+    assert postfix.tables(spec(domains=[own]))["virtual_alias"] == {"postmaster@mx.example.com": "bob@example.com"}
 
 
 def test_table_keys_are_lower_case() -> None:

@@ -54,6 +54,7 @@ def forms(value: str) -> set[str]:
         *network,
         *local,
         f"nexthop:[{low}]:25",
+        f"postmaster@{low}",
         f"{value}, bob@example.org",
         f"info@example.com, {value}",
     }
