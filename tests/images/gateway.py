@@ -35,6 +35,7 @@ BANNED = {
     "names": ["*.exe", "*.scr"],
     "types": ["exe-ms", "dll"],
     "mimeTypes": ["application/x-msdownload"],
+    "doubleExtensions": True,
     "allowInside": ["rpm", "cpio", "tar"],
 }
 POLICY: dict[str, Any] = {

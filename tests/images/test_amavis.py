@@ -179,6 +179,10 @@ PARTS: list[tuple[list[str], str]] = [
     ([".tar", "x.tar", "tool.exe"], "0"),
     ([".tar", "x.tar", "tool.exe", ".exe-ms"], "1"),
     (["x\ny.exe"], "1"),
+    (["invoice.pdf.cmd"], "1"),
+    (["invoice.PDF .  COM. "], "1"),
+    (["archive.2024.com"], "none"),
+    (["tool.cmd"], "none"),
     (["report.pdf"], "none"),
 ]
 

@@ -15,7 +15,7 @@ from mailfilter.api.fields import (
     Score,
     rule,
 )
-from mailfilter.api.verdicts import Bounceable, Destiny
+from mailfilter.api.verdicts import BannedPreset, Bounceable, Destiny
 
 
 def _ordered(lower: str, upper: str) -> dict[str, Any]:
@@ -74,6 +74,10 @@ class BannedOverrides(Model):
     types: Annotated[list[FileTypeOverride], Field(max_length=100)] | None = None
     """As in spec.banned."""
     mime_types: Annotated[list[MimeTypeOverride], Field(max_length=100)] | None = None
+    """As in spec.banned."""
+    presets: Annotated[list[BannedPreset], Field(max_length=10)] | None = None
+    """As in spec.banned."""
+    double_extensions: bool | None = None
     """As in spec.banned."""
     allow_inside: Annotated[list[FileTypeOverride], Field(max_length=100)] | None = None
     """As in spec.banned."""

@@ -24,6 +24,11 @@ Destiny = Literal["Pass", "Discard", "Reject"]
 Bounceable = Literal["Pass", "Discard", "Reject", "Bounce"]
 
 
+BannedPreset = Literal[
+    "Commands", "Programs", "Encodings", "Metafiles", "ClassIds", "PartialMessages", "ExternalBodies"
+]
+
+
 class Spam(Model):
     """SpamAssassin's scores and what follows from them (amavis' spam levels)."""
 
@@ -100,6 +105,12 @@ class Banned(Model):
     """Types by content as amavis names them, whatever the file is called."""
     mime_types: Annotated[list[MimeType], Field(max_length=100)] = ["application/x-msdownload"]
     """Declared MIME types."""
+    presets: Annotated[list[BannedPreset], Field(max_length=10)] = []
+    """Longer lists by name, added to the three above: Commands, Programs, Encodings, Metafiles, ClassIds,
+    PartialMessages, ExternalBodies. docs/banned.md has what is in them."""
+    double_extensions: bool = True
+    """Whether names such as invoice.pdf.exe are banned: the ending exe, vbs, pif, scr, bat, cmd, com, cpl or dll behind
+    another one with a letter in it."""
     allow_inside: Annotated[list[FileType], Field(max_length=100)] = ["rpm", "cpio", "tar"]
     """Types of archives in which `names` are allowed."""
 

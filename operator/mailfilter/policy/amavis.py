@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from mailfilter.api.mailfilter import MailFilterSpec
-from mailfilter.api.verdicts import Banned
+from mailfilter.policy import banned
 from mailfilter.policy.keys import BySetting, domain_keys
 from mailfilter.policy.senders import normalised
 from mailfilter.policy.spamrules import unix_lines
@@ -54,7 +54,7 @@ def policy(spec: MailFilterSpec) -> dict[str, Any]:
             "badHeader": stored.bad_header,
         },
         "logLevel": spec.amavis.log_level,
-        "banned": settings.of(lambda one: banned_rules(one.banned)),
+        "banned": settings.of(lambda one: banned.rules(one.banned)),
         "senders": {
             "default": normalised(spec.lists).document(),
             "by": {},
@@ -67,17 +67,6 @@ def policy(spec: MailFilterSpec) -> dict[str, Any]:
             "mailFrom": mail_from,
             "headerFrom": notices.header_from or f"Content-filter <{mail_from}>",
         },
-    }
-
-
-def banned_rules(banned: Banned) -> dict[str, Any]:
-    """What is banned, without what becomes of it."""
-    return {
-        "enabled": banned.enabled,
-        "names": banned.names,
-        "types": banned.types,
-        "mimeTypes": banned.mime_types,
-        "allowInside": banned.allow_inside,
     }
 
 

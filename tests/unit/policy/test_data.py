@@ -36,11 +36,11 @@ ANYTHING = st.text(max_size=50)
 
 @given(subject=of_type("PrintableAscii"), rules=ANYTHING, name=of_type("FileNamePattern"), sender=of_type("HeaderFrom"))
 def test_policy_holds_values_unchanged(subject: str, rules: str, name: str, sender: str) -> None:
-    plain = amavis.policy(spec(FULL))
+    plain = amavis.policy(spec(FULL, banned={"presets": []}))
     changed = spec(
         FULL,
         spam={"subjectTag": subject, "rules": rules},
-        banned={"names": [name]},
+        banned={"names": [name], "presets": []},
         notifications={"headerFrom": sender},
     )
     document = json.loads(amavis.policy_json(changed))

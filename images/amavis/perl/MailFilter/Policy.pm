@@ -46,6 +46,7 @@ my $check = object({
     names => list($line),
     types => list($type),
     mimeTypes => list(text(qr{[A-Za-z0-9!#\$&^_.+-]{1,127}/[A-Za-z0-9!#\$&^_.+-]{1,127}})),
+    doubleExtensions => boolean(),
     allowInside => list($type),
   })),
   senders => senders_check(),
@@ -128,6 +129,9 @@ sub banned_tables {
   return { '.' => [ $banned->{enabled} ? banned_rules($banned) : () ] };
 }
 
+# A program's ending behind another one, in which there is a letter: 1.2.exe has none.
+my $DOUBLE_EXTENSION = qr/ \. [^.\/]* [a-z] [^.\/]* \. \s* (?:exe|vbs|pif|scr|bat|cmd|com|cpl|dll) [.\s]* \z/ix;
+
 # The first rule that matches decides. It is asked for each part of a mail with the names, MIME types and file types (these
 # behind a dot) of the part and of all containers around it.
 sub banned_rules {
@@ -136,7 +140,8 @@ sub banned_rules {
   my @allowed = map { [ qr/\A\.\Q$_\E\z/ => 0 ] } @{ $banned->{allowInside} };
   my @names = map { name_pattern($_) } @{ $banned->{names} };
   my @mime_types = map { qr/\A\Q$_\E\z/i } @{ $banned->{mimeTypes} };
-  return Amavis::Lookup::RE->new(@types, @allowed, @names, @mime_types);
+  my @double = $banned->{doubleExtensions} ? $DOUBLE_EXTENSION : ();
+  return Amavis::Lookup::RE->new(@types, @allowed, @double, @names, @mime_types);
 }
 
 # A leading "*" stands for one character at least, so that "*.exe" does not mean the file type ".exe". The system of a
