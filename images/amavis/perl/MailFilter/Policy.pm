@@ -29,7 +29,10 @@ my $check = object({
   spamBodySizeLimit => optional(integer()),
   subjectTag => by_recipient($line),
   spamRules => optional(text(qr/[^\x00-\x08\x0b-\x1f\x7f]{0,1000000}/)),
-  destiny => object({ map { $_ => by_recipient(one_of(qw(Pass Discard Reject Bounce))) } qw(virus spam banned badHeader) }),
+  destiny => object({
+    (map { $_ => by_recipient(one_of(qw(Pass Discard Reject))) } qw(virus spam)),
+    (map { $_ => by_recipient(one_of(qw(Pass Discard Reject Bounce))) } qw(banned badHeader)),
+  }),
   aboveCutoff => one_of(qw(Discard Reject)),
   virusEnabled => boolean(),
   encryptedArchives => one_of(qw(Pass Tag Quarantine)),
