@@ -13,7 +13,9 @@ from mailfilter.api import GROUP, VERSION
 from mailfilter.cluster.agents import Agents
 from mailfilter.cluster.api import PLURALS, Api, connect
 from mailfilter.cluster.queue import Key, WorkQueue
+from mailfilter.cluster.watch import Watches
 from mailfilter.control.cache import Cache, key_of
+from mailfilter.control.lists import ListSources
 from mailfilter.control.lookups import LookupLoop, WorldResolver
 from mailfilter.control.mailfilter import MailFilterLoop
 from mailfilter.control.release import ReleaseLoop
@@ -33,7 +35,9 @@ class Operator:
     def __init__(self, api: Api, agents: Agents, settings: configuration.Settings) -> None:
         self.api, self.agents, self.settings = api, agents, settings
         self.cache = Cache()
-        self.mailfilters = WorkQueue("MailFilter", MailFilterLoop(api, agents, self.cache, settings).reconcile)
+        self.watches = Watches(api, lambda key: self.mailfilters.add(key))
+        loop = MailFilterLoop(api, agents, self.cache, ListSources(api, self.watches), settings)
+        self.mailfilters = WorkQueue("MailFilter", loop.reconcile)
         self.releases = WorkQueue("QuarantineRelease", ReleaseLoop(api, agents, self.cache).reconcile)
         lookups = LookupLoop(self.cache, WorldResolver(), self.mailfilters.add, settings.dns_seconds)
         self.lookups = WorkQueue("Lookup", lookups.check)
@@ -41,7 +45,7 @@ class Operator:
 
     def trouble(self) -> str | None:
         """Why this process should be started again, or None."""
-        dead = [task.get_name() for task in self.tasks if task.done()]
+        dead = [task.get_name() for task in (*self.tasks, *self.watches.tasks) if task.done()]
         stuck = [*self.mailfilters.stuck(), *self.releases.stuck(), *self.lookups.stuck()]
         if dead:
             return f"ended: {', '.join(dead)}"
@@ -81,6 +85,7 @@ async def cleanup(memo: kopf.Memo, **_: Any) -> None:
     for task in operator.tasks:
         task.cancel()
     await asyncio.gather(*operator.tasks, return_exceptions=True)
+    await operator.watches.close()
     await operator.agents.close()
     await operator.api.close()
 

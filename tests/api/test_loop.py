@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from mailfilter.cluster.api import Api
 from mailfilter.policy import dns
 from mailfilter.stack import KINDS, desired_objects
 from support.cluster import Cluster
@@ -53,6 +54,7 @@ async def changed(world: World, kind: str, name: str, patch: Object) -> None:
 
 @pytest.mark.parametrize(("name", "spec"), [("small", SMALL), ("full", FULL)])
 async def test_all_objects_are_made_and_nothing_is_written_twice(world: World, name: str, spec: Object) -> None:
+    await world.senders("pests", "# none yet")
     await world.mailfilter(name, spec)
     process = Process(world, name)
     world.writes.clear()
@@ -116,7 +118,8 @@ async def test_a_policy_on_its_way_is_no_reason_not_to_be_ready(world: World, cl
     process = await made(world, "calm")
     process.agents.behind = True
     await world.mailfilter("calm", with_changes(SMALL, **POLICY_EDIT))
-    await process.settle()
+    await process.reconcile()
+    await process.reconcile()
     ready, active = await world.condition("calm", "Ready"), await world.condition("calm", "PolicyActive")
     assert (ready["status"], ready["observedGeneration"]) == ("True", 1)
     assert (active["status"], active["reason"], active["observedGeneration"]) == ("False", "Waiting", 2)
@@ -143,6 +146,69 @@ async def test_b19_b65_generation_is_observed_when_it_is_in_force(world: World) 
     assert (body["metadata"]["generation"], body["status"]["observedGeneration"]) == (2, 1)
     assert "inForce" not in body["status"]["policy"]
     assert (await world.condition("honest", "PolicyActive"))["status"] == "Unknown"
+
+
+async def test_long_lists_come_and_go(world: World) -> None:
+    source = {"configMap": {"name": "longpests", "key": "senders"}, "list": "Deny"}
+    process = await made(world, "long", with_changes(SMALL, lists={"from": [source]}))
+    condition = await world.condition("long", "ListsValid")
+    assert (condition["status"], condition["reason"]) == ("False", "NotRead")
+    assert condition["message"].startswith("ConfigMap longpests key senders is missing")
+    assert (await world.condition("long", "Ready"))["status"] == "True", "mail is filtered without the list"
+
+    async def write(text: str) -> None:
+        await world.senders("longpests", text)
+        world.writes.clear()
+        await process.settle()
+
+    await write("*@pest.example\ncom\n")
+    assert [one.rsplit("/", 1)[1] for one in about_objects(world.writes) if STATUS not in one] == [
+        "long-senders-0",
+        "long-policy",
+    ], "the list before the policy that names it"
+    condition = await world.condition("long", "ListsValid")
+    assert condition["reason"] == "Refused"
+    assert "ConfigMap longpests key senders line 2: com" in condition["message"]
+    body = await world.object("MailFilter", "long")
+    assert body
+    assert body["status"]["lists"] == {"allow": 0, "deny": 1, "scores": 0, "refused": 1}
+    assert body["status"]["observedGeneration"] == 1
+
+    # What amavis has stays when the list vanishes, and for a new process as well.
+    before = await world.object("ConfigMap", "long-senders-0"), await world.object("ConfigMap", "long-policy")
+    found = await world.object("ConfigMap", "longpests")
+    assert found
+    await world.delete("v1", "ConfigMap", world.namespace, "longpests", found["metadata"]["uid"])
+    process = Process(world, "long")
+    await process.settle()
+    assert (await world.condition("long", "ListsValid"))["reason"] == "NotRead"
+    assert before == (await world.object("ConfigMap", "long-senders-0"), await world.object("ConfigMap", "long-policy"))
+
+    await world.mailfilter("long", SMALL)
+    await process.settle()
+    assert await world.object("ConfigMap", "long-senders-0") is None
+    assert (await world.condition("long", "ListsValid"))["status"] == "True"
+
+
+async def test_a_watch_tells_of_one_object_alone(world: World) -> None:
+    metadata = {"namespace": world.namespace}
+
+    async def write(name: str, text: str) -> None:
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata | {"name": name}, "data": {"x": text}}
+        await Api.apply(world, body)
+
+    await write("watched", "1")
+    changes = world.changes("v1", "ConfigMap", world.namespace, "watched")
+    async with asyncio.timeout(60):
+        await anext(changes)
+        waiting = asyncio.ensure_future(anext(changes))
+        await write("other", "1")
+        await write("watched", "1")
+        done, _ = await asyncio.wait([waiting], timeout=2)
+        assert not done, "another object, and no change"
+        await write("watched", "2" * 500_000)
+        await waiting
+    await changes.aclose()
 
 
 DRIFT: list[tuple[str, str, Object]] = [

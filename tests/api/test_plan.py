@@ -41,6 +41,7 @@ async def templates(world: World, name: str) -> dict[str, Object]:
 
 @pytest.mark.parametrize(("name", "spec"), [("plansmall", SMALL), ("planfull", FULL)])
 async def test_nothing_to_do_after_an_apply(world: World, cluster: Cluster, name: str, spec: Object) -> None:
+    await world.senders("pests", "# none yet")
     await settled(world, name, spec)
     plan = Plan(cluster.kubeconfig, world.namespace, name, spec)
     assert (plan.status, plan.errors) == (0, ""), plan.printed
@@ -83,6 +84,19 @@ async def test_policy_goes_live_without_a_roll(world: World, cluster: Cluster) -
         "rolls no pod",
     ]
     assert {"- killLevel: 5", "+ killLevel: 7"} <= set(plan.lines)
+
+
+async def test_long_lists_are_read_as_the_operator_reads_them(world: World, cluster: Cluster) -> None:
+    await world.senders("planpests", "*@pest.example\ncom\n")
+    source = {"configMap": {"name": "planpests", "key": "senders"}, "list": "Deny"}
+    spec = with_changes(SMALL, lists={"from": [source]})
+    await settled(world, "planlists", spec)
+    plan = Plan(cluster.kubeconfig, world.namespace, "planlists", spec)
+    assert plan.status == 0, plan.printed
+    assert "warning  ListsValid: ConfigMap planpests key senders line 2: com" in plan.printed
+    gone = Plan(cluster.kubeconfig, world.namespace, "planlists", SMALL)
+    assert gone.status == 1
+    assert gone.rolls == set()
 
 
 @pytest.mark.parametrize("flags", [(), ("--server-side",)], ids=["client", "server"])

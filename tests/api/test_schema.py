@@ -62,12 +62,17 @@ def at(name: str, value: str) -> tuple[str, Object]:
         "FileNamePattern": {"banned": {"names": [value]}},
         "FileType": {"banned": {"types": [value]}},
         "MimeType": {"banned": {"mimeTypes": [value]}},
+        "SenderPatternOverride": {"domains": [domain | {"policy": {"lists": {"deny": [value]}}}]},
+        "SenderRegexpOverride": {
+            "domains": [domain | {"policy": {"lists": {"scores": [{"senderRegexp": value, "score": 1}]}}}]
+        },
         "FileNameOverride": {"domains": [domain | {"policy": {"banned": {"names": [value]}}}]},
         "FileTypeOverride": {"domains": [domain | {"policy": {"banned": {"types": [value]}}}]},
         "MimeTypeOverride": {"domains": [domain | {"policy": {"banned": {"mimeTypes": [value]}}}]},
         "HttpUrl": {"freshclam": {"mirror": value}},
         "SignatureUrl": {"freshclam": {"customURLs": [value]}},
         "Quantity": {"clamd": {"resources": {"limits": {"memory": value}}}},
+        "ConfigMapKey": {"lists": {"from": [{"configMap": {"name": "x", "key": value}, "list": "Deny"}]}},
         "ObjectName": {"quarantine": {"storage": {"storageClassName": value}}},
     }
     if name == "QuarantineId":

@@ -114,6 +114,42 @@ def test_the_next_mail_obeys_and_no_pod_is_touched(gateway: Gateway) -> None:
     assert pods(gateway) == before
 
 
+def test_a_long_list_is_watched(gateway: Gateway) -> None:
+    """What its ConfigMap says is in force without a word to the MailFilter, and without a restart."""
+    before = pods(gateway)
+    generation = gateway.cluster.get("mailfilter", "mx", gateway.namespace)["metadata"]["generation"]
+    many = "".join(f"pest{number}@elsewhere.example\n" for number in range(20_000))
+
+    def write(text: str) -> None:
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pests"}, "data": {"senders": text}}
+        gateway.cluster.apply(body, gateway.namespace)
+
+    def lists_are(status: str, reason: str, deny: int) -> Object:
+        seen = gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "ListsValid", status)
+        assert seen["reason"] == reason
+        found = gateway.cluster.get("mailfilter", "mx", gateway.namespace)["status"]
+        assert found["lists"]["deny"] == deny
+        assert found["policy"].get("inForce") == found["policy"]["wanted"]
+        return seen
+
+    write(many)
+    gateway.apply(lists={"from": [{"configMap": {"name": "pests", "key": "senders"}, "list": "Deny"}]})
+    wait_for(lambda: lists_are("True", "Valid", 20_000), "the list")
+    assert verdict(gateway, message()) == "Clean"
+    write(f"{many}news*@sender.example\n*@Sender.example\n")
+    seen = wait_for(lambda: lists_are("False", "Refused", 20_001), "the longer list")
+    assert "ConfigMap pests key senders line 20001: news*@sender.example" in seen["message"]
+    assert verdict(gateway, message()) == "Spam"
+    gateway.cluster.delete_object("configmap", "pests", gateway.namespace)
+    wait_for(lambda: lists_are("False", "NotRead", 20_001), "the missing list")
+    assert verdict(gateway, message()) == "Spam"
+    write(many)
+    wait_for(lambda: lists_are("True", "Valid", 20_000), "the list as it was")
+    assert verdict(gateway, message()) == "Clean"
+    assert pods(gateway) == before
+    assert gateway.cluster.get("mailfilter", "mx", gateway.namespace)["metadata"]["generation"] == generation + 1
+
+
 def test_kubectl_wait_sees_the_change_through(gateway: Gateway) -> None:
     """Neither condition may be True from before the change."""
     gateway.declare(lists={"deny": ["alice@sender.example"]})

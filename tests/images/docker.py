@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -103,19 +103,19 @@ class Container:
 class ConfigMap:
     """A directory that changes as a mounted ConfigMap does: all files at once, by a symbolic link."""
 
-    def __init__(self, directory: Path, files: dict[str, str]) -> None:
+    def __init__(self, directory: Path, files: Mapping[str, str | bytes]) -> None:
         self.directory = directory
         self._generation = 0
         directory.mkdir()
         self.write(files)
 
-    def write(self, files: dict[str, str]) -> None:
+    def write(self, files: Mapping[str, str | bytes]) -> None:
         """Replaces all files."""
         self._generation += 1
         data = self.directory / f"..{self._generation}"
         data.mkdir()
         for name, content in files.items():
-            (data / name).write_text(content, encoding="utf-8")
+            (data / name).write_bytes(content.encode() if isinstance(content, str) else content)
             link = self.directory / name
             if not link.is_symlink():
                 link.symlink_to(f"..data/{name}")
@@ -145,7 +145,7 @@ class Lab:
         path.chmod(0o777)
         return path
 
-    def config_map(self, files: dict[str, str]) -> ConfigMap:
+    def config_map(self, files: Mapping[str, str | bytes]) -> ConfigMap:
         """A ConfigMap to mount."""
         return ConfigMap(self._fresh(), files)
 

@@ -59,7 +59,7 @@ POLICY: dict[str, Any] = {
     "quarantine": {"virus": True, "spam": True, "banned": True, "badHeader": False},
     "logLevel": 0,
     "banned": setting(BANNED),
-    "senders": {"default": {"allow": [], "deny": [], "scores": []}, "by": {}, "quarantineDenied": True},
+    "senders": {"default": {"allow": [], "deny": [], "scores": []}, "by": {}, "files": {}, "quarantineDenied": True},
     "notifications": {
         "virusAdmin": None,
         "spamAdmin": None,
@@ -110,6 +110,7 @@ def senders(by: dict[str, Any] | None = None, *, quarantine: bool = True, **list
     return {
         "default": normalised(Lists.model_validate(lists)).document(),
         "by": {who: normalised(Lists.model_validate(own)).document() for who, own in (by or {}).items()},
+        "files": {},
         "quarantineDenied": quarantine,
     }
 

@@ -1,5 +1,9 @@
 """Senders' lists through the real chain: each pattern against each sender, and which list goes first."""
 
+import base64
+import gzip
+import hashlib
+import json
 import smtplib
 from collections.abc import Iterator
 from itertools import count
@@ -8,7 +12,8 @@ from typing import Any
 import pytest
 
 from images.docker import Lab
-from images.gateway import GTUBE, Gateway, mail, policy, senders, started_gateway
+from images.gateway import GTUBE, Gateway, amavis_ready, mail, policy, senders, started_amavis, started_gateway
+from mailfilter.policy.longlists import parse, rendered
 
 NEUTRAL = "author@neutral.example"
 NUMBERS = count()
@@ -159,8 +164,17 @@ def test_the_nearer_list_decides(gateway: Gateway) -> None:
     assert opinions("pest@x.example") == ["allow", "deny", "deny", "deny"]
     assert opinions("friend@x.example") == ["allow", "deny", "allow", "deny"]
     assert opinions("foe@x.example") == ["deny", "deny", "deny", ""]
+    plus = judged(gateway, "pest@x.example", "bob+news@example.com")["by"]
+    assert plus["bob+news@example.com"].get("whitelisted"), "of user+extension as of user"
     by = judged(gateway, "neutral@x.example", "eve@example.com", "dave@example.org")["by"]
     assert by["dave@example.org"]["spam_score"] - by["eve@example.com"]["spam_score"] == 2
+
+
+def test_a_declared_domain_does_not_have_the_lists_of_the_one_above(gateway: Gateway) -> None:
+    listed(gateway, {".example.com": {"deny": ["a@x.example"]}, "sub.example.com": {}, ".sub.example.com": {}})
+    recipients = ("b@deep.example.com", "b@sub.example.com", "b@deep.sub.example.com")
+    by = judged(gateway, "a@x.example", *recipients)["by"]
+    assert [bool(by[who].get("blacklisted")) for who in recipients] == [True, False, False]
 
 
 @pytest.mark.parametrize("quarantine", [True, False])
@@ -172,6 +186,75 @@ def test_b49_denied_mail_is_stored_or_not_as_is_said(gateway: Gateway, quarantin
         assert report["content_type"] == "Spam"
         assert report["recipients"][0]["action"] == "DISCARD"
         assert (report.get("quarantine") in gateway.held()) is quarantine
+
+
+def long_lists(deny: str, allow: str) -> tuple[str, dict[str, bytes]]:
+    """A policy that names files, and the files, as the operator makes them."""
+    files = rendered([parse(deny, "x", "Deny"), parse(allow, "y", "Allow")])
+    wanted = policy(senders=senders(deny=["a@known.example"]) | {"files": files.hashes})
+    return json.dumps(wanted), {name: base64.b64decode(content) for name, content in files.content.items()}
+
+
+def test_long_lists_are_asked_on_disk_and_taken_as_a_whole(gateway: Gateway) -> None:
+    many = "".join(f"u{number}@pests.example\n" for number in range(20_000))
+    text, files = long_lists(f"{many}*.pest.example\n*@exämple.de\n", "good@friend.example\nx@sub.pest.example\n")
+
+    def opinion(sender: str) -> str:
+        (recipient,) = judged(gateway, sender)["recipients"]
+        return "deny" if recipient.get("blacklisted") else "allow" if recipient.get("whitelisted") else ""
+
+    listed(gateway, deny=["before@known.example"])
+    assert opinion("before@known.example") == "deny"
+    # The policy has come, its lists have not, or not all of them: the one before stays, and nothing is refused.
+    for incomplete in ({}, {"senders-0.gz": b"other"}):
+        gateway.policy.write({"policy.json": text} | incomplete)
+        assert opinion("before@known.example") == "deny"
+        assert opinion("a@known.example") == ""
+        assert gateway.amavis.read("/run/amavis/policy.refused") is None
+    gateway.policy.write({"policy.json": text} | files)
+    expected = {
+        "before@known.example": "",
+        "a@known.example": "deny",
+        "U0@pests.example": "deny",
+        "u19999@pests.example": "deny",
+        "u20000@pests.example": "",
+        "a@sub.pest.example": "deny",
+        "x@sub.pest.example": "deny",
+        "a@xn--exmple-cua.de": "deny",
+        "good@friend.example": "allow",
+        "bad@friend.example": "",
+    }
+    assert {sender: opinion(sender) for sender in expected} == expected
+    (first,) = [name for name in gateway.amavis.list("/run/amavis/senders") if name.endswith(".cdb")]
+
+    other, files = long_lists("b@pest.example\n", "")
+    gateway.policy.write({"policy.json": other} | files)
+    assert opinion("u0@pests.example") == ""
+    assert opinion("b@pest.example") == "deny"
+    (second,) = [name for name in gateway.amavis.list("/run/amavis/senders") if name.endswith(".cdb")]
+    assert second != first, "the old table is gone"
+
+
+def test_a_malformed_file_of_lists_is_refused(gateway: Gateway) -> None:
+    listed(gateway, deny=["before@known.example"])
+    for number, content in enumerate((b"x", gzip.compress(b"D a@x.example\nZ b\n"), gzip.compress(b"D a b\n"))):
+        named = {"senders-0.gz": hashlib.sha256(content).hexdigest()}
+        wanted = json.dumps(policy(senders=senders(deny=[f"{number}@x.example"]) | {"files": named}))
+        gateway.policy.write({"policy.json": wanted, "senders-0.gz": content})
+        assert judged(gateway, "before@known.example")["content_type"] == "Spam"
+        refused = json.loads(gateway.amavis.read("/run/amavis/policy.refused") or b"{}")
+        assert refused["hash"] == hashlib.sha256(wanted.encode()).hexdigest()
+        assert refused["reason"].startswith("a file of senders")
+
+
+def test_a_new_pod_waits_for_its_lists(lab: Lab) -> None:
+    text, files = long_lists("pest.example\n", "")
+    policy_map = lab.config_map({"policy.json": text})
+    with started_amavis(lab, policy_map, lab.volume(), lab.volume()) as amavis:
+        amavis.wait_for_log("waiting for the lists of senders")
+        policy_map.write({"policy.json": text} | files)
+        amavis_ready(amavis)
+        assert amavis.read("/run/amavis/policy.good") == text.encode()
 
 
 SCORES = [

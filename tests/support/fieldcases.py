@@ -62,6 +62,7 @@ ACCEPTED: dict[str, list[str]] = {
     "SignatureUrl": ["http://s/x.ndb", "https://s.example.com:1/a/b/custom-1_2.yar"],
     "Quantity": ["1", "500m", "1.5Gi", "10G", "0"],
     "ObjectName": ["mx", "a-1", "a.b"],
+    "ConfigMapKey": ["senders", "Allow_1.txt", "a-b"],
     "QuarantineId": [
         "spam/h/hAbcDEfgh123.gz",
         "virus/x/xAbcDEfgh123",
@@ -202,6 +203,7 @@ REFUSED: dict[str, list[str]] = {
         "http://s/main.cvd",
     ],
     "Quantity": [*_EVERYWHERE, "", "-1", "1.", "1e3", "1KB", ".5"],
+    "ConfigMapKey": [*_EVERYWHERE, "", "a/b", "x" * 254],
     "ObjectName": [*_EVERYWHERE, "", "A", "-a", "a-", "a_b", "a..b", "a/b"],
     "QuarantineId": [
         *_EVERYWHERE,
@@ -219,6 +221,8 @@ REFUSED: dict[str, list[str]] = {
 }
 for _cases in (ACCEPTED, REFUSED):
     _cases |= {
+        "SenderPatternOverride": _cases["SenderPattern"],
+        "SenderRegexpOverride": _cases["SenderRegexp"],
         "FileNameOverride": _cases["FileNamePattern"],
         "FileTypeOverride": _cases["FileType"],
         "MimeTypeOverride": _cases["MimeType"],

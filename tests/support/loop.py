@@ -12,6 +12,7 @@ from mailfilter.api import API_VERSION
 from mailfilter.cluster.agents import AgentError, Agents
 from mailfilter.cluster.api import Api
 from mailfilter.control.cache import Cache
+from mailfilter.control.lists import ListSources, Unwatched
 from mailfilter.control.mailfilter import MailFilterLoop
 from mailfilter.policy.postfix import tables_hash
 from mailfilter.settings import Settings
@@ -92,6 +93,13 @@ class World(Api):
         }
         return await Api.apply(self, body)
 
+    async def senders(self, name: str, text: str) -> None:
+        """Makes or changes a ConfigMap with a list of senders."""
+        metadata = {"name": name, "namespace": self.namespace}
+        await Api.apply(
+            self, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"senders": text}}
+        )
+
     async def object(self, kind: str, name: str) -> Object | None:
         api_version = {kind: version for version, kind in KINDS} | {"MailFilter": API_VERSION}
         return await self.get(api_version[kind], kind, self.namespace, name)
@@ -157,7 +165,7 @@ class Process:
         self.world, self.key = world, (world.namespace, name)
         self.cache = Cache()
         self.agents = FakeAgents(world, name)
-        self.loop = MailFilterLoop(world, self.agents, self.cache, SETTINGS)
+        self.loop = MailFilterLoop(world, self.agents, self.cache, ListSources(world, Unwatched()), SETTINGS)
 
     async def reconcile(self) -> float | None:
         """What the watches would have shown, then one round."""

@@ -54,12 +54,36 @@ FULL: Object = {
                     "allowInside": ["zip"],
                 },
                 "badHeader": {"destiny": "Pass"},
+                "lists": {
+                    "allow": ["*@Supplier.example", "partner.example"],
+                    "deny": ["rival.example", "foe.example"],
+                    "scores": [
+                        {"sender": "@news.example", "score": 1},
+                        {"sender": ".top", "score": 1},
+                        {"senderRegexp": "^sales@", "score": 2},
+                    ],
+                },
             },
         },
     ],
     "recipients": [
         {"address": "Abuse@example.com", "policy": {"spam": {"enabled": False}, "banned": {"enabled": False}}},
-        {"address": "bob@example.org", "policy": {"spam": {"killLevel": 8}, "virus": {"destiny": "Pass"}}},
+        {
+            "address": "bob@example.org",
+            "policy": {
+                "spam": {"killLevel": 8},
+                "virus": {"destiny": "Pass"},
+                "lists": {
+                    "allow": ["friend@x.example", "pal@x.example"],
+                    "deny": ["foe@x.example", "<>"],
+                    "scores": [
+                        {"sender": "x.example", "score": -1},
+                        {"sender": "y.example", "score": -1},
+                        {"senderRegexp": "^a.*@", "score": 0.5},
+                    ],
+                },
+            },
+        },
     ],
     "dns": {"check": False},
     "filtering": {"mode": "BeforeQueue", "suspended": "Hold"},
@@ -101,6 +125,7 @@ FULL: Object = {
             {"senderRegexp": r"^(offers|bulkmail)\d*@", "score": 2.5},
         ],
         "presets": ["ClassicScores"],
+        "from": [{"configMap": {"name": "pests", "key": "senders"}, "list": "Deny"}],
     },
     "notifications": {
         "virusAdmin": "Virus@example.net",

@@ -86,13 +86,15 @@ AliasTarget = _matching(rf"{_LOCAL}@{_DOMAIN}", _ADDRESS_MESSAGE, 254, many=True
 _LOCAL_MESSAGE = "must be the part of a mail address before the @, in lower case"
 LocalPart = _matching(_LOCAL.replace("A-Z", ""), _LOCAL_MESSAGE, 64)
 KnownLocalPart = _matching(_LOCAL.replace("A-Z", ""), _LOCAL_MESSAGE, 64, many=True)
-SenderPattern = _matching(
+_SENDER_PATTERN = (
     rf"<>|{_SENDER}@(?:\*|{_UDOMAIN})?|(?:\*?@)?(?:\*?\.{_UDOMAIN}|(?:{_ULABEL}\.)+{_UTOP}\.?)",
     "must be user@example.com (that sender), example.com or @example.com (senders at that domain alone), "
     ".example.com or *.example.com (the domain and its subdomains), user@* (that name at any domain) "
     "or <> (the null sender)",
     254,
 )
+SenderPattern = _matching(*_SENDER_PATTERN)
+SenderPatternOverride = _matching(*_SENDER_PATTERN, many=True)
 ClientPattern = _matching(
     # A name ends in a label that is no number, or 300.1.1.1 would be one.
     rf"{_IPV4}|{_IPV6}|(?:\*?\.)?(?:{_LABEL}\.)+[A-Za-z](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?",
@@ -101,12 +103,14 @@ ClientPattern = _matching(
     253,
 )
 # Two repetitions without a bound: an address has 320 characters at most, so matching stays short whatever it is.
-SenderRegexp = _matching(
+_SENDER_REGEXP = (
     rf"\^?{_REGEXP_ITEM}*(?:{_REGEXP_ONE}[*+]{_REGEXP_ITEM}*){{0,2}}\$?",
     "must be a simple regular expression such as ^(offers|bulkmail)\\d*@: letters, digits, _ @ = % & ~ ' -, "
     "\\. and other escaped marks, ., \\d, [a-z0-9], (one|other), ?, at most two of * and +, ^ and $ at the ends",
     256,
 )
+SenderRegexp = _matching(*_SENDER_REGEXP)
+SenderRegexpOverride = _matching(*_SENDER_REGEXP, many=True)
 HeaderFrom = _matching(
     rf"(?:[A-Za-z0-9 ._-]{{0,100}}<{_LOCAL}@{_DOMAIN}>)|(?:{_LOCAL}@{_DOMAIN})",
     "must be an address such as Content-filter <postmaster@example.com>, the name of letters, digits, space . _ -",
@@ -144,6 +148,7 @@ SignatureUrl = _matching(
 Quantity = _matching(
     r"[0-9]+(?:\.[0-9]+)?(?:m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?", "must be a Kubernetes quantity such as 500m or 10Gi", 20
 )
+ConfigMapKey = _matching(r"[A-Za-z0-9._-]+", "must be a key of a ConfigMap: letters, digits and . _ -", 253)
 ObjectName = _matching(
     r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*", "must be a Kubernetes name", 253
 )

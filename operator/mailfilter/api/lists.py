@@ -5,22 +5,26 @@ from typing import Annotated, Literal
 from pydantic import Field, WithJsonSchema
 
 from mailfilter.api.clients import Clients
-from mailfilter.api.fields import VALIDATIONS, Model, Score, SenderPattern, SenderRegexp, rule
+from mailfilter.api.fields import (
+    VALIDATIONS,
+    ConfigMapKey,
+    Model,
+    ObjectName,
+    Score,
+    SenderPattern,
+    SenderRegexp,
+    rule,
+)
 
 # Spelled out, since pydantic would make a constant of one name, which a CRD does not have.
 Preset = Annotated[Literal["ClassicScores"], WithJsonSchema({"type": "string", "enum": ["ClassicScores"]})]
+EITHER_SENDER = rule("has(self.sender) != has(self.senderRegexp)", "give either sender or senderRegexp, and only one")
 
 
 class SenderScore(Model):
     """Points for a sender: above zero its mail looks more like spam, below zero less."""
 
-    model_config = {
-        "json_schema_extra": {
-            VALIDATIONS: [
-                rule("has(self.sender) != has(self.senderRegexp)", "give either sender or senderRegexp, and only one")
-            ]
-        }
-    }
+    model_config = {"json_schema_extra": {VALIDATIONS: [EITHER_SENDER]}}
 
     sender: SenderPattern | None = None
     """Whom it is about, as in `allow` and `deny`."""
@@ -28,6 +32,24 @@ class SenderScore(Model):
     """Whom it is about, as a simple regular expression on the whole address; upper and lower case are the same."""
     score: Score
     """What is added to SpamAssassin's score."""
+
+
+class ConfigMapRef(Model):
+    """A key of a ConfigMap in the MailFilter's namespace."""
+
+    name: ObjectName
+    """The ConfigMap's name."""
+    key: ConfigMapKey
+    """The key in its data."""
+
+
+class ListSource(Model):
+    """A list kept elsewhere: one pattern a line, as in `allow` and `deny`; what follows a # is a comment."""
+
+    config_map: ConfigMapRef
+    """Where it is kept. It is watched: a change takes effect like one of the MailFilter itself."""
+    list: Literal["Allow", "Deny"]
+    """Which list the patterns belong to."""
 
 
 class Lists(Model):
@@ -38,6 +60,8 @@ class Lists(Model):
     """Senders whose mail is delivered whatever its spam score (@whitelist_sender_maps)."""
     deny: Annotated[list[SenderPattern], Field(max_length=1000)] = []
     """Senders whose mail counts as spam above every level (@blacklist_sender_maps)."""
+    sources: Annotated[list[ListSource], Field(max_length=20, alias="from")] = []
+    """Long lists from ConfigMaps, together up to 100000 entries and more. They are added to `allow` and `deny`."""
     clients: Clients = Clients()
     """Mail servers that are let in or refused at the door, whatever the sender."""
     quarantine_denied: bool = True

@@ -13,8 +13,11 @@ from mailfilter.api.fields import (
     Model,
     PrintableAscii,
     Score,
+    SenderPatternOverride,
+    SenderRegexpOverride,
     rule,
 )
+from mailfilter.api.lists import EITHER_SENDER
 from mailfilter.api.verdicts import BannedPreset, Bounceable, Destiny
 
 
@@ -90,6 +93,30 @@ class BadHeaderOverrides(Model):
     """As in spec.badHeader."""
 
 
+class OwnScore(Model):
+    """Points for a sender."""
+
+    model_config = {"json_schema_extra": {VALIDATIONS: [EITHER_SENDER]}}
+
+    sender: SenderPatternOverride | None = None
+    """As in spec.lists.scores."""
+    sender_regexp: SenderRegexpOverride | None = None
+    """As in spec.lists.scores."""
+    score: Score
+    """As in spec.lists.scores."""
+
+
+class OwnLists(Model):
+    """Lists of senders of a domain or a recipient."""
+
+    allow: Annotated[list[SenderPatternOverride], Field(max_length=200)] = []
+    """As in spec.lists."""
+    deny: Annotated[list[SenderPatternOverride], Field(max_length=200)] = []
+    """As in spec.lists."""
+    scores: Annotated[list[OwnScore], Field(max_length=50)] = []
+    """As in spec.lists."""
+
+
 class Overrides(Model):
     """What is given here replaces what the spec says; all else is inherited. Effective without a restart."""
 
@@ -101,6 +128,8 @@ class Overrides(Model):
     """Banned attachments."""
     bad_header: BadHeaderOverrides | None = None
     """Mail with a broken header."""
+    lists: OwnLists | None = None
+    """Senders that are allowed, denied and scored here. They are asked before the spec's, which stay."""
 
     @property
     def bounces(self) -> list[str]:

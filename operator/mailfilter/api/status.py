@@ -62,7 +62,7 @@ class PolicyStatus(Model):
 
 
 class ListsStatus(Model):
-    """Senders' lists as they are looked up, each pattern once."""
+    """Senders' lists as they are looked up, those of domains and recipients included."""
 
     allow: int
     """Allowed."""

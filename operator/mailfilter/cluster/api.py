@@ -1,6 +1,7 @@
 """The Kubernetes API in the few verbs that the operator needs; objects are plain dicts."""
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 from kubernetes.aio import config
@@ -16,6 +17,8 @@ ApiError = DynamicApiError
 
 FIELD_MANAGER = "mailfilter-operator"
 REQUEST_SECONDS = 30
+WATCH_SECONDS = 300
+METADATA_ALONE = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 PLURALS = {
     "ConfigMap": "configmaps",
@@ -91,6 +94,27 @@ class Api:
         found = await self._call("get", kind, _path(api_version, kind, namespace), label_selector=wanted)
         items: list[Object] = found.get("items", [])
         return [item | {"apiVersion": api_version, "kind": kind} for item in items]
+
+    async def changes(self, api_version: str, kind: str, namespace: str, name: str) -> AsyncIterator[None]:
+        """Something when the object is there, and at each change, until the server ends the watch after a while."""
+        response = await self._dynamic.request(
+            "get",
+            _path(api_version, kind, namespace),
+            serialize=False,
+            watch="true",
+            field_selector=f"metadata.name={name}",
+            timeout_seconds=WATCH_SECONDS,
+            # What it is like now is read when somebody wants to know.
+            header_params={"Accept": METADATA_ALONE},
+            _request_timeout=WATCH_SECONDS + REQUEST_SECONDS,
+        )
+        API_CALLS.labels("watch", PLURALS[kind], str(response.status)).inc()
+        try:
+            async for chunk in response.content.iter_any():
+                if b"\n" in chunk:
+                    yield
+        finally:
+            response.close()
 
     async def apply(self, body: Object) -> Object:
         """Server-side apply; fields of others stay, ours win. Returns the object as it is now."""

@@ -22,12 +22,14 @@ from mailfilter.control import observe
 from mailfilter.control.cache import Cache, Child, ChildId
 from mailfilter.control.conditions import Observation, before, merged, no
 from mailfilter.control.events import record
+from mailfilter.control.lists import ListSources
 from mailfilter.policy import dns, postfix
 from mailfilter.policy.amavis import policy_hash, policy_json
+from mailfilter.policy.longlists import Reading
 from mailfilter.policy.names import Names
 from mailfilter.policy.spamrules import bad_rules
 from mailfilter.settings import Settings
-from mailfilter.stack import desired_objects
+from mailfilter.stack import amavis, desired_objects
 from mailfilter.stack.common import COMPONENT, Gateway, selector
 
 Object = dict[str, Any]
@@ -54,8 +56,9 @@ class Applied:
 class MailFilterLoop:
     """Reconciles MailFilters; holds nothing that cannot be lost."""
 
-    def __init__(self, api: Api, agents: Agents, cache: Cache, settings: Settings) -> None:
+    def __init__(self, api: Api, agents: Agents, cache: Cache, lists: ListSources, settings: Settings) -> None:
         self._api = api
+        self._lists = lists
         self._agents = agents
         self._cache = cache
         self._settings = settings
@@ -67,6 +70,7 @@ class MailFilterLoop:
         if body is None or body["metadata"].get("deletionTimestamp"):
             # What it owned is the garbage collector's.
             self._applied.pop(key, None)
+            self._lists.forget(key)
             self._forget_metrics(key)
             return None
         namespace, name = key
@@ -76,10 +80,12 @@ class MailFilterLoop:
         except ValidationError as error:
             await self._report(body, [no("Ready", "InvalidSpec", _readable(error))], {})
             return self._settings.resync_seconds
+        reading = await self._lists.read(names, spec.lists.sources)
         gateway = Gateway(
             names=names,
             uid=body["metadata"]["uid"],
             spec=spec,
+            sender_files=reading.files,
             images=self._settings.images,
             token=await self._token(names),
             operator_namespace=self._settings.namespace,
@@ -98,7 +104,7 @@ class MailFilterLoop:
             if error.status not in (400, 403, 409, 422):
                 raise
             conflict = f"the API server refused an object: {problem(error)}"
-        facts = await self._observe(body, gateway, children, rules, conflict)
+        facts = await self._observe(body, gateway, reading, children, rules, conflict)
         seen = observe.observations(facts)
         conditions = await self._report(body, seen, _status(body, facts, seen))
         if observe.recovered(conditions):
@@ -126,10 +132,12 @@ class MailFilterLoop:
     ) -> dict[ChildId, Child]:
         """Applies what differs from what is there, then deletes what should not be. Returns what was applied."""
         wanted = desired_objects(gateway)
-        policy_id = (POLICY_OBJECT[0], gateway.names.of(POLICY_OBJECT[1]))
         ids = {(body["kind"], body["metadata"]["name"]) for body in wanted}
         if keep_policy:
-            wanted = [body for body in wanted if (body["kind"], body["metadata"]["name"]) != policy_id]
+            # With the lists that it names.
+            kept = {("ConfigMap", gateway.names.of(part)) for part in amavis.POLICY_PARTS}
+            wanted = [body for body in wanted if (body["kind"], body["metadata"]["name"]) not in kept]
+            ids |= kept
         last = self._applied.get(key)
         if last is None or time.monotonic() - last.time >= self._settings.resync_seconds:
             last = Applied(time.monotonic(), {})
@@ -156,18 +164,25 @@ class MailFilterLoop:
         }
 
     async def _observe(
-        self, body: Object, gateway: Gateway, children: dict[ChildId, Child], rules: list[str], conflict: str | None
+        self,
+        body: Object,
+        gateway: Gateway,
+        reading: Reading,
+        children: dict[ChildId, Child],
+        rules: list[str],
+        conflict: str | None,
     ) -> observe.Facts:
         sources = {name: postfix.table_source(table) for name, table in postfix.tables(gateway.spec).items()}
         hashes = {
-            "amavis": policy_hash(policy_json(gateway.spec)),
+            "amavis": policy_hash(policy_json(gateway.spec, gateway.sender_files.hashes)),
             "postfix": postfix.tables_hash(sources),
         }
         names = gateway.names
         bodies = await self._api.list("v1", "Pod", names.namespace, _instance_labels(names.name))
         live = [body for body in bodies if not body["metadata"].get("deletionTimestamp")]
-        await asyncio.gather(*(self._refresh(body, hashes) for body in live))
-        pods = await asyncio.gather(*(self._pod(body, gateway.token) for body in live))
+        # A policy with bad rules is not on its way anywhere.
+        coming = {component: one for component, one in hashes.items() if not (rules and component == "amavis")}
+        pods = await asyncio.gather(*(self._refresh(body, gateway.token, coming) for body in live))
         return observe.Facts(
             spec=gateway.spec,
             names=names,
@@ -179,6 +194,7 @@ class MailFilterLoop:
             conflict=conflict,
             dns=self._records(gateway),
             dns_before=before(body, "DNSReady"),
+            reading=reading,
             settled_generation=(body.get("status") or {}).get("observedGeneration"),
         )
 
@@ -187,16 +203,25 @@ class MailFilterLoop:
         found = self._cache.dns.get((gateway.names.namespace, gateway.names.name))
         return found if found and [record.wanted for record in found] == dns.wanted(gateway.spec) else None
 
-    async def _refresh(self, body: Object, hashes: dict[str, str]) -> None:
-        """Makes the kubelet bring the new ConfigMap into a running pod now instead of a minute later."""
+    async def _refresh(self, body: Object, token: str, hashes: dict[str, str]) -> observe.Pod:
+        """A pod, whose ConfigMaps the kubelet is made to bring in now instead of a minute later."""
         metadata = body["metadata"]
         wanted = hashes.get(metadata["labels"].get(COMPONENT, ""))
-        if wanted and metadata.get("annotations", {}).get(REFRESH_ANNOTATION) != wanted:
-            try:
-                await self._api.annotate("Pod", metadata["namespace"], metadata["name"], {REFRESH_ANNOTATION: wanted})
-            except ApiError as error:
-                if error.status != 404:
-                    raise
+        said = metadata.get("annotations", {}).get(REFRESH_ANNOTATION, "")
+        if wanted and said.partition(" ")[0] != wanted:
+            await self._annotate(metadata, wanted)
+        pod = await self._pod(body, token)
+        if wanted and said.partition(" ")[0] == wanted and observe.lags(pod, wanted):
+            # The kubelet looked before it had heard of all ConfigMaps.
+            await self._annotate(metadata, f"{wanted} {int(time.time())}")
+        return pod
+
+    async def _annotate(self, metadata: Object, value: str) -> None:
+        try:
+            await self._api.annotate("Pod", metadata["namespace"], metadata["name"], {REFRESH_ANNOTATION: value})
+        except ApiError as error:
+            if error.status != 404:
+                raise
 
     async def _pod(self, body: Object, token: str) -> observe.Pod:
         component = body["metadata"]["labels"].get(COMPONENT, "")
@@ -275,7 +300,7 @@ def _status(body: Object, facts: observe.Facts, seen: list[Observation]) -> Obje
     old = body.get("status") or {}
     by_type = {one.type: one.status for one in seen}
     in_force = by_type["PolicyActive"] == "True"
-    settled = in_force and by_type["Progressing"] == "False" and not facts.conflict
+    settled = in_force and not facts.reading.trouble and by_type["Progressing"] == "False" and not facts.conflict
     policy: Object = {"wanted": facts.policy_hash}
     if in_force:
         policy["inForce"] = facts.policy_hash

@@ -9,8 +9,9 @@ from mailfilter.control import door
 from mailfilter.control.cache import Child, ChildId
 from mailfilter.control.conditions import Observation, no, unknown, yes
 from mailfilter.policy.dns import STATES, Record, by_need
+from mailfilter.policy.longlists import Reading
 from mailfilter.policy.names import Names
-from mailfilter.policy.senders import normalised
+from mailfilter.policy.senders import all_lists
 
 # ClamAV's official databases change several times a day.
 STALE = timedelta(days=7)
@@ -52,6 +53,8 @@ class Facts:
     bad_rules: list[str] = field(default_factory=list)
     conflict: str | None = None
     """Why an object could not be applied."""
+    reading: Reading = field(default_factory=Reading)
+    """Long lists of senders."""
     dns: list[Record] | None = None
     """What DNS said last; None when it was not asked yet for this spec."""
     dns_before: Observation | None = None
@@ -144,29 +147,42 @@ def policy_active(facts: Facts) -> Observation:
 
 def lists(facts: Facts) -> dict[str, int]:
     """status.lists."""
-    found = normalised(facts.spec.lists)
+    found, long = list(all_lists(facts.spec)), facts.reading
     return {
-        "allow": len(found.allow),
-        "deny": len(found.deny),
-        "scores": len(found.scores),
-        "refused": len(found.refused),
+        "allow": sum(len(one.allow) for one in found) + long.files.allow,
+        "deny": sum(len(one.deny) for one in found) + long.files.deny,
+        "scores": sum(len(one.scores) for one in found),
+        "refused": sum(len(one.refused) for one in found) + long.refused,
     }
 
 
 def lists_valid(facts: Facts) -> Observation:
     """True when every pattern of a sender can match what it says; tells how patterns are read."""
     kind = "ListsValid"
-    found = normalised(facts.spec.lists)
-    if not facts.spec.spam.enabled and (found.allow or found.deny or found.scores):
+    found, counts = list(all_lists(facts.spec)), lists(facts)
+    if not facts.spec.spam.enabled and any(counts.values()):
         return no(kind, "NotAsked", "spam.enabled is false: neither lists of senders nor scores are asked")
-    if found.refused:
-        more = f" (and {len(found.refused) - SHOWN} more)" if len(found.refused) > SHOWN else ""
-        return no(kind, "Refused", f"{'; '.join(found.refused[:SHOWN])}{more}. All other entries are in force.")
-    counts = ", ".join(f"{name}: {count}" for name, count in lists(facts).items() if name != "refused")
-    rewritten = [f"{pattern} is {key}" for pattern, key in found.rewritten.items()]
+    if facts.reading.trouble:
+        return no(kind, "NotRead", f"{facts.reading.trouble}. The last good lists of lists.from stay in force.")
+    if counts["refused"]:
+        shown = [*(reason for one in found for reason in one.refused), *facts.reading.reasons][:SHOWN]
+        more = f" (and {counts['refused'] - len(shown)} more)" if counts["refused"] > len(shown) else ""
+        return no(kind, "Refused", f"{'; '.join(shown)}{more}. All other entries are in force.")
+    numbers = ", ".join(f"{name}: {count}" for name, count in counts.items() if name != "refused")
+    rewritten = [f"{pattern} is {key}" for one in found for pattern, key in one.rewritten.items()]
     more = ", …" if len(rewritten) > SHOWN else ""
     reads = f"; read as: {', '.join(rewritten[:SHOWN])}{more}" if rewritten else ""
-    return yes(kind, "Valid", counts + reads)
+    return yes(kind, "Valid", numbers + reads)
+
+
+def lags(pod: Pod, wanted: str) -> bool:
+    """Whether the pod says that the wanted policy or tables have not come into its volume as a whole."""
+    status = pod.status or {}
+    policy = status.get("amavis", {}).get("policy")
+    if policy:
+        return bool(policy["mounted"] != wanted or (policy["inForce"] != wanted and not policy["refused"]))
+    tables = status.get("postfix", {}).get("tables")
+    return bool(tables and tables["mounted"] != wanted)
 
 
 def scanner_available(facts: Facts) -> Observation:

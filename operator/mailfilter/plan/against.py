@@ -8,7 +8,9 @@ from typing import Any
 from aiohttp import ClientError
 from kubernetes.aio.config import ConfigException
 
+from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.cluster.api import Api, ApiError, connect, context_namespace, problem
+from mailfilter.control.lists import ListSources, Unwatched
 from mailfilter.plan import render, report
 from mailfilter.plan.applied import after_apply
 from mailfilter.plan.changes import Change, changes
@@ -17,6 +19,7 @@ from mailfilter.plan.manifests import Manifest, PlanError
 from mailfilter.plan.owned import as_stored
 from mailfilter.plan.state import Live
 from mailfilter.plan.validation import InvalidError, stored, validated
+from mailfilter.policy.longlists import Reading
 from mailfilter.policy.names import Names
 from mailfilter.stack.common import Images
 
@@ -57,7 +60,9 @@ async def _one(api: Api, manifest: Manifest, names: Names, images: Images | None
     installation = seen or render.Installation(render.PLACEHOLDERS)
     if images:
         installation = render.Installation(images, installation.operator_namespace, installation.scrape_annotations)
-    wanted = _readable(render.objects(names, spec, installation, live.uid or "UID-OF-THE-MAILFILTER"), live)
+    lists = await _lists(api, live, names, spec)
+    uid = live.uid or "UID-OF-THE-MAILFILTER"
+    wanted = _readable(render.objects(names, spec, installation, uid, lists.files), live)
     await read_unlabelled(api, live, wanted)
     found = _compared(live, wanted)
     # The API server has one kind of number: 5 and 5.0 are the same to it.
@@ -69,10 +74,10 @@ async def _one(api: Api, manifest: Manifest, names: Names, images: Images | None
         print(change.diff())
     print(report.title(manifest, names) + (": is new" if live.mailfilter is None else ""))
     print(report.effects(names, found, live))
-    print(report.warnings(names, spec), end="")
+    print(report.warnings(names, spec, lists), end="")
     if not seen and not images:
         print("  images   placeholders: no running gateway tells them, and --images was not given")
-    if before and (behind := _behind(live, names, before, seen)):
+    if before and (behind := await _behind(api, live, names, before, seen)):
         print(f"  note     what is there is not what this version makes of the spec in force: {', '.join(behind)}")
         print("           the operator is of another version, or has not caught up")
     return report.CHANGED if found or itself.before != itself.after else report.UNCHANGED
@@ -93,7 +98,16 @@ def _compared(live: Live, wanted: list[Object]) -> list[Change]:
     return changes(comparable, live.objects, live.superfluous(ids))
 
 
-def _behind(live: Live, names: Names, before: Object, installation: render.Installation | None) -> list[str]:
+async def _lists(api: Api, live: Live, names: Names, spec: MailFilterSpec) -> Reading:
+    """The long lists as the operator would read them, unless ConfigMaps may not be read."""
+    if "ConfigMap" in live.unreadable:
+        return Reading()
+    return await ListSources(api, Unwatched()).read(names, spec.lists.sources)
+
+
+async def _behind(
+    api: Api, live: Live, names: Names, before: Object, installation: render.Installation | None
+) -> list[str]:
     """Objects that differ although the spec in force is the same."""
     body = {"metadata": {"name": names.name}, "spec": before}
     try:
@@ -102,5 +116,6 @@ def _behind(live: Live, names: Names, before: Object, installation: render.Insta
         return ["its spec, which this version does not take"]
     if installation is None:
         return []
-    wanted = _readable(render.objects(names, spec, installation, str(live.uid)), live)
+    lists = await _lists(api, live, names, spec)
+    wanted = _readable(render.objects(names, spec, installation, str(live.uid), lists.files), live)
     return [f"{change.kind} {change.name}" for change in _compared(live, wanted)]

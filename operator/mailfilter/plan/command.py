@@ -56,6 +56,8 @@ def _offline(manifest: Manifest, images: Images | None, arguments: argparse.Name
     else:
         print(f"{report.title(manifest, names)}: valid\n{report.summary(names, objects)}")
         print(report.warnings(names, spec), end="")
+        if spec.lists.sources:
+            print("  note     what lists.from names is in the cluster: --diff reads it")
     return report.UNCHANGED
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.policy.longlists import Files
 from mailfilter.policy.names import Names
 from mailfilter.stack import desired_objects
 from mailfilter.stack.common import Gateway, Images
@@ -57,15 +58,20 @@ def chart_images(values: Object, version: str) -> Images:
 
 
 def objects(
-    names: Names, spec: MailFilterSpec, installation: Installation, uid: str = "UID-OF-THE-MAILFILTER"
+    names: Names,
+    spec: MailFilterSpec,
+    installation: Installation,
+    uid: str = "UID-OF-THE-MAILFILTER",
+    sender_files: Files | None = None,
 ) -> list[Object]:
-    """All objects of a MailFilter; what is secret is hidden."""
+    """All objects of a MailFilter; what is secret is hidden. Long lists are the cluster's: given if they were read."""
     gateway = Gateway(
         names=names,
         uid=uid,
         spec=spec,
         images=installation.images,
         token="",
+        sender_files=sender_files or Files(),
         operator_namespace=installation.operator_namespace,
         scrape_annotations=installation.scrape_annotations,
     )

@@ -12,6 +12,7 @@ from mailfilter.plan.manifests import Manifest
 from mailfilter.plan.state import Live
 from mailfilter.plan.validation import Problem
 from mailfilter.policy.amavis import policy_hash
+from mailfilter.policy.longlists import Reading
 from mailfilter.policy.names import Names
 
 Object = dict[str, Any]
@@ -46,9 +47,10 @@ def summary(names: Names, wanted: list[Object]) -> str:
     )
 
 
-def warnings(names: Names, spec: MailFilterSpec) -> str:
+def warnings(names: Names, spec: MailFilterSpec, reading: Reading | None = None) -> str:
     """What is taken and is a risk, or not in force as it reads: what conditions will say of the spec alone."""
-    facts = observe.Facts(spec, names, policy_hash="", tables_hash="", children={}, pods=[])
+    long = reading or Reading()
+    facts = observe.Facts(spec, names, policy_hash="", tables_hash="", children={}, pods=[], reading=long)
     seen = [(observe.backscatter_risk(facts), "True"), (observe.lists_valid(facts), "False")]
     if spec.filtering.suspended != "No":
         door = observe.Pod(

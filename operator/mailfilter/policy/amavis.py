@@ -7,14 +7,14 @@ from typing import Any
 from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.policy import banned
 from mailfilter.policy.keys import BySetting, domain_keys
-from mailfilter.policy.senders import normalised
+from mailfilter.policy.senders import lists_by_key, normalised
 from mailfilter.policy.spamrules import unix_lines
 
 POLICY_VERSION = 2
 
 
-def policy(spec: MailFilterSpec) -> dict[str, Any]:
-    """The policy document of a MailFilter."""
+def policy(spec: MailFilterSpec, sender_files: dict[str, str] | None = None) -> dict[str, Any]:
+    """The policy document of a MailFilter; `sender_files`: name → SHA-256 of those that belong to it."""
     spam, notices = spec.spam, spec.notifications
     decoding, stored = spec.decoding, spec.quarantine.kinds
     mail_from = (notices.mail_from or f"postmaster@{spec.domains[0].name}").lower()
@@ -57,7 +57,8 @@ def policy(spec: MailFilterSpec) -> dict[str, Any]:
         "banned": settings.of(lambda one: banned.rules(one.banned)),
         "senders": {
             "default": normalised(spec.lists).document(),
-            "by": {},
+            "by": lists_by_key(spec),
+            "files": sender_files or {},
             "quarantineDenied": spec.lists.quarantine_denied,
         },
         "notifications": {
@@ -70,9 +71,9 @@ def policy(spec: MailFilterSpec) -> dict[str, Any]:
     }
 
 
-def policy_json(spec: MailFilterSpec) -> str:
+def policy_json(spec: MailFilterSpec, sender_files: dict[str, str] | None = None) -> str:
     """The policy as the file that amavis reads."""
-    return json.dumps(policy(spec), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(policy(spec, sender_files), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 
 def policy_hash(text: str) -> str:

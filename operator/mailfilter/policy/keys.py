@@ -25,7 +25,7 @@ class BySetting:
         self._base = spec.verdicts
         # In this order a key's less specific ones are decided before it.
         self._keys = [
-            (key, tuple(_less_specific(key)), scope.verdicts) for scope in spec.scopes() for key in _keys(scope.of)
+            (key, tuple(less_specific(key)), scope.verdicts) for scope in spec.scopes() for key in scope_keys(scope.of)
         ]
 
     def of(self, value: Callable[[Verdicts], Any]) -> dict[str, Any]:
@@ -39,11 +39,12 @@ class BySetting:
         return {"default": default, "by": by}
 
 
-def _keys(of: Domain | Recipient) -> list[str]:
+def scope_keys(of: Domain | Recipient) -> list[str]:
+    """Lookup keys of a domain or recipient, the least specific first."""
     return domain_keys(of)[::-1] if isinstance(of, Domain) else [of.address.lower()]
 
 
-def _less_specific(key: str) -> Iterator[str]:
+def less_specific(key: str) -> Iterator[str]:
     """The keys that amavis asks for after this one, in its order."""
     local, at, host = key.rpartition("@")
     if at:

@@ -6,6 +6,7 @@ domain and its subdomains) and the empty string (the null sender); all in lower 
 
 import ipaddress
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -13,8 +14,13 @@ from typing import Any
 import idna
 from pydantic import TypeAdapter, ValidationError
 
+from mailfilter.api.domains import Domain
 from mailfilter.api.fields import SenderPattern
 from mailfilter.api.lists import Lists, SenderScore
+from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.api.overrides import OwnLists, OwnScore
+from mailfilter.api.scopes import Scope
+from mailfilter.policy.keys import less_specific, scope_keys
 from mailfilter.policy.presets import CLASSIC_SCORES
 
 PRESETS = {"ClassicScores": CLASSIC_SCORES}
@@ -45,7 +51,6 @@ class Normalised:
         return {"allow": self.allow, "deny": self.deny, "scores": self.scores}
 
 
-@lru_cache(maxsize=16384)
 def key(pattern: str) -> str:
     """The key of a pattern. Raises PatternError."""
     text = pattern.strip()
@@ -62,13 +67,17 @@ def key(pattern: str) -> str:
     return f".{_a_labels(bare[1:])}" if bare.startswith(".") else _a_labels(bare)
 
 
-def normalised(lists: Lists, where: str = "spec.lists") -> Normalised:
+# For what a MailFilter itself says, which is rendered again and again.
+_known_key = lru_cache(maxsize=8192)(key)
+
+
+def normalised(lists: Lists | OwnLists, where: str = "spec.lists") -> Normalised:
     """The keys of lists, those of each list sorted and each once."""
     found = Normalised()
 
     def keyed(pattern: str, place: str) -> str | None:
         try:
-            one = key(pattern)
+            one = _known_key(pattern)
         except PatternError as error:
             found.refused.append(f"{where}.{place}: {error}")
             return None
@@ -81,14 +90,41 @@ def normalised(lists: Lists, where: str = "spec.lists") -> Normalised:
         return sorted({one for one in all_keys if one is not None})
 
     found.allow, found.deny = keys(lists.allow, "allow"), keys(lists.deny, "deny")
-    for number, score in enumerate(lists.scores):
+    scores: Sequence[SenderScore | OwnScore] = lists.scores
+    for number, score in enumerate(scores):
         if score.sender_regexp is not None:
             found.scores.append({"senderRegexp": score.sender_regexp, "score": score.score})
         elif score.sender is not None and (one := keyed(score.sender, f"scores[{number}].sender")) is not None:
             found.scores.append({"sender": one, "score": score.score})
-    for preset in lists.presets:
+    for preset in lists.presets if isinstance(lists, Lists) else ():
         found.scores.extend(_document(score) for score in PRESETS[preset])
     return found
+
+
+def all_lists(spec: MailFilterSpec) -> Iterator[Normalised]:
+    """The lists of the spec, then those of its domains and recipients."""
+    yield normalised(spec.lists)
+    for scope in spec.scopes():
+        yield _own(scope)
+
+
+def lists_by_key(spec: MailFilterSpec) -> dict[str, dict[str, Any]]:
+    """Lookup key of a domain or recipient → the lists that are asked before the spec's.
+
+    A domain without lists has an entry where it would else have those of the domain above it.
+    """
+    by: dict[str, dict[str, Any]] = {}
+    for scope in spec.scopes():
+        document = _own(scope).document()
+        for one in scope_keys(scope.of):
+            if any(document.values()) or (isinstance(scope.of, Domain) and any(up in by for up in less_specific(one))):
+                by[one] = document
+    return by
+
+
+def _own(scope: Scope) -> Normalised:
+    given = scope.of.policy
+    return normalised(given.lists, f"{scope} policy.lists") if given and given.lists else Normalised()
 
 
 def _document(score: SenderScore) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from mailfilter.policy.amavis import policy_json
 from mailfilter.policy.capacity import capacity
+from mailfilter.policy.longlists import FILES, file_name
 from mailfilter.stack.common import (
     AMAVIS_PORT,
     AMAVIS_UID,
@@ -15,7 +16,7 @@ from mailfilter.stack.common import (
     build,
     claim_spec,
     config_hash,
-    config_map,
+    config_maps,
     container,
     disruption_budget,
     empty_dir,
@@ -34,10 +35,29 @@ PORTS = {"amavis": AMAVIS_PORT, "before-queue": BEFORE_QUEUE_PORT}
 DRAIN_SECONDS = 10
 
 
+def senders_part(number: int) -> str:
+    """What the ConfigMap of a file of long lists is called behind the MailFilter's name."""
+    return f"senders-{number}"
+
+
+POLICY_PARTS = ("policy", *(senders_part(number) for number in range(FILES)))
+"""The ConfigMaps of the policy, which belong together."""
+
+
 def policy(gateway: Gateway, text: str | None = None) -> Object:
     """The ConfigMap of the policy; `text` keeps an older one in place of what the spec says."""
-    data = {"policy.json": policy_json(gateway.spec) if text is None else text}
+    data = {"policy.json": policy_json(gateway.spec, gateway.sender_files.hashes) if text is None else text}
     return build(gateway, "v1", "ConfigMap", "policy", COMPONENT, data=data)
+
+
+def sender_files(gateway: Gateway) -> list[Object]:
+    """The ConfigMaps of long lists, one for each file that there is."""
+    content = gateway.sender_files.content
+    return [
+        build(gateway, "v1", "ConfigMap", senders_part(number), COMPONENT, binaryData={name: content[name]})
+        for number, name in enumerate(map(file_name, range(FILES)))
+        if name in content
+    ]
 
 
 def quarantine(gateway: Gateway) -> Object:
@@ -102,7 +122,8 @@ def workload(gateway: Gateway) -> Object:
         # A busy amavis greets late; that is no reason to take it out of the Service.
         containers=[daemon, agent(gateway, "amavis", shared, readiness_timeout=30)],
         volumes=[
-            config_map("policy", names.of("policy")),
+            # All in one volume, which changes as a whole; lists come and go without another pod.
+            config_maps("policy", *(names.of(part) for part in POLICY_PARTS)),
             {"name": "quarantine", "persistentVolumeClaim": {"claimName": names.of("quarantine")}},
             # Mails are unpacked in memory; what is used counts as the container's memory.
             empty_dir("work", medium="Memory"),
@@ -116,6 +137,8 @@ def workload(gateway: Gateway) -> Object:
 def objects(gateway: Gateway) -> list[Object]:
     """All objects of the component."""
     return [
+        # Before the policy, which names them by their hashes.
+        *sender_files(gateway),
         policy(gateway),
         quarantine(gateway),
         service(gateway, COMPONENT, COMPONENT, PORTS),

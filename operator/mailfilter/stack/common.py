@@ -1,12 +1,13 @@
 """What the objects of all components share."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mailfilter.api import API_VERSION
 from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.api.pods import Resources, Storage
+from mailfilter.policy.longlists import Files
 from mailfilter.policy.names import Names
 
 Object = dict[str, Any]
@@ -46,6 +47,8 @@ class Gateway:
     """Bearer token of the agents."""
     operator_namespace: str
     """Where the operator's pods run: they alone reach the agents."""
+    sender_files: Files = field(default_factory=Files)
+    """Long lists of senders."""
     scrape_annotations: bool = True
     """Whether pods carry prometheus.io annotations."""
 
@@ -231,6 +234,12 @@ def empty_dir(name: str, **options: str) -> Object:
 def config_map(name: str, source: str) -> Object:
     """A volume of a whole ConfigMap: the kubelet keeps it current, which it does not do with a subPath."""
     return {"name": name, "configMap": {"name": source}}
+
+
+def config_maps(name: str, source: str, *others: str) -> Object:
+    """A volume of several whole ConfigMaps, of which only the first must be there."""
+    optional = [{"configMap": {"name": other, "optional": True}} for other in others]
+    return {"name": name, "projected": {"sources": [{"configMap": {"name": source}}, *optional]}}
 
 
 def resources(wanted: Resources) -> Object:

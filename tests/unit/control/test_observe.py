@@ -12,6 +12,7 @@ from mailfilter.control.cache import Child
 from mailfilter.control.conditions import Observation
 from mailfilter.control.observe import Facts, Pod
 from mailfilter.policy.dns import Record, State, Wanted
+from mailfilter.policy.longlists import Files, Reading
 from support.samples import NAMES, spec, with_changes
 
 Object = dict[str, Any]
@@ -179,6 +180,30 @@ CASES: list[tuple[str, Callable[[Facts], Observation], Facts, str, str, str]] = 
         "False",
         "Refused",
         "spec.lists.allow[0]: ☃.example is not an internationalised domain name",
+    ),
+    (
+        "a bad line of a long list",
+        observe.lists_valid,
+        replace(WELL, reading=Reading(Files(allow=7, deny=5), 9, ("ConfigMap x key y line 17: com: no",))),
+        "False",
+        "Refused",
+        "ConfigMap x key y line 17: com: no (and 8 more). All other entries",
+    ),
+    (
+        "a list that is not there",
+        observe.lists_valid,
+        replace(WELL, reading=Reading(Files(), 1, ("line 1",), "ConfigMap x key y is missing")),
+        "False",
+        "NotRead",
+        "ConfigMap x key y is missing. The last good lists",
+    ),
+    (
+        "long lists",
+        observe.lists_valid,
+        replace(WELL, spec=spec(lists={"deny": ["a@b.example"]}), reading=Reading(Files(allow=7, deny=5))),
+        "True",
+        "Valid",
+        "allow: 7, deny: 6, scores: 0",
     ),
     (
         "lists that nobody asks",
@@ -446,6 +471,24 @@ def test_all_conditions_are_said_each_time() -> None:
             "Suspended",
             "DNSReady",
         ]
+
+
+@pytest.mark.parametrize(
+    ("pod", "expected"),
+    [
+        (amavis(), False),
+        (amavis(mounted=OLD, inForce=OLD), True),
+        (amavis(inForce=OLD), True),
+        (amavis(inForce=OLD, refused=REFUSED), False),
+        (postfix(), False),
+        (postfix(mounted=OLD), True),
+        (postfix(inForce=OLD), False),
+        (silent(amavis()), False),
+        (mirror(), False),
+    ],
+)
+def test_a_pod_whose_volume_lags(pod: Pod, expected: bool) -> None:
+    assert observe.lags(pod, NEW) is expected
 
 
 def test_ready_is_of_the_generation_that_filters() -> None:

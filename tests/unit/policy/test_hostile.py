@@ -21,9 +21,9 @@ PLAIN = spec(FULL)
 def shape(node: Any, of_recipients: bool = False) -> Any:
     """A document without its strings; keys that are addresses are strings, too."""
     if isinstance(node, dict):
-        return {("*" if of_recipients else key, str(shape(value, key == "by"))) for key, value in node.items()}
+        return frozenset(("*" if of_recipients else key, shape(value, key == "by")) for key, value in node.items())
     if isinstance(node, list):
-        return {str(shape(one)) for one in node}
+        return frozenset(shape(one) for one in node)
     return type(node).__name__
 
 
@@ -90,7 +90,7 @@ def test_policy() -> None:
             continue
         assert shape(document) == shape(plain), mutant
         new = set(strings(document)) - known
-        if mutant.path.startswith("lists."):
+        if "lists" in mutant.path.split("."):
             # Senders are normalised: one key for the one entry, of characters that a key may have.
             assert len(new) <= 1, mutant
             assert all(re.fullmatch(r"[\x21-\x7e]*", key) for key in new), mutant

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailfilter.api.lists import Lists
+from mailfilter.policy.amavis import policy
 from mailfilter.policy.presets import CLASSIC_SCORES
-from mailfilter.policy.senders import PatternError, key, normalised
+from mailfilter.policy.senders import PatternError, all_lists, key, lists_by_key, normalised
 from support.fieldcases import ACCEPTED, REFUSED
+from support.samples import Object, spec
 
 
 @pytest.mark.parametrize(
@@ -125,6 +127,41 @@ def test_lists_are_sorted_and_scores_keep_their_order() -> None:
         "*.pest.example": ".pest.example",
         "@X.example": "x.example",
     }
+
+
+def domain(name: str, **more: Any) -> Object:
+    return {"name": name, "relay": {"host": "mail"}} | more
+
+
+def deny(*patterns: str) -> Object:
+    return {"policy": {"lists": {"deny": list(patterns)}}}
+
+
+def test_domains_and_recipients_have_lists_of_their_own() -> None:
+    wanted = spec(
+        domains=[
+            domain("example.com", **deny("*@A.example")),
+            domain("sub.example.com"),
+            domain("own.example.com", subdomains=False, **deny("b.example")),
+            domain("example.org"),
+        ],
+        recipients=[{"address": "Bob@example.org", **deny("☃.example", "c.example")}],
+        lists={"deny": ["d.example"]},
+    )
+    by = {key: lists["deny"] for key, lists in lists_by_key(wanted).items()}
+    assert by == {
+        "example.com": ["a.example"],
+        ".example.com": ["a.example"],
+        "sub.example.com": [],
+        ".sub.example.com": [],
+        "own.example.com": ["b.example"],
+        "bob@example.org": ["c.example"],
+    }
+    (refused,) = [reason for one in all_lists(wanted) for reason in one.refused]
+    assert refused.startswith("recipient Bob@example.org policy.lists.deny[0]: ☃.example")
+    document = policy(wanted)["senders"]
+    assert document["by"] == lists_by_key(wanted)
+    assert document["default"]["deny"] == ["d.example"]
 
 
 def test_a_preset_comes_after_what_is_said() -> None:

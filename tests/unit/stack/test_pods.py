@@ -12,7 +12,7 @@ Object = dict[str, Any]
 COMPONENTS = ("amavis", "clamd", "freshclam", "postfix")
 PODS = [(sample, component) for sample in SAMPLES for component in COMPONENTS]
 # Pod Security Standard "restricted": volumes.
-VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "secret"}
+VOLUMES = {"configMap", "projected", "emptyDir", "persistentVolumeClaim", "secret"}
 MASTER = ["SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL"]
 
 

@@ -28,7 +28,7 @@ sub install {
   *Amavis::Out::EditHeader::add_header = sub { goto &$add_header if !says_no_spam(@_); return };
   require Amavis::SpamControl;
   my $senders = MailFilter::PolicyFile::policy('senders');
-  *Amavis::SpamControl::white_black_list = sub { return MailFilter::Senders::judge($senders->(), $_[0]) };
+  *Amavis::SpamControl::white_black_list = sub ($$$$) { return MailFilter::Senders::judge($senders->(), $_[0]) };
   *Amavis::expand_variables = sub ($) { return $_[0] };     # of notices' From, where a $ is the policy's own
   MailFilter::Releases::install();
   return;

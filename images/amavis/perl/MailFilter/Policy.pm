@@ -29,6 +29,7 @@ my $check = object({
   spamBodySizeLimit => optional(integer()),
   subjectTag => by_recipient($line),
   spamRules => optional(text(qr/[^\x00-\x08\x0b-\x1f\x7f]{0,1000000}/)),
+  # Senders of viruses and spam are forged: no policy can send them anything.
   destiny => object({
     (map { $_ => by_recipient(one_of(qw(Pass Discard Reject))) } qw(virus spam)),
     (map { $_ => by_recipient(one_of(qw(Pass Discard Reject Bounce))) } qw(banned badHeader)),

@@ -6,6 +6,7 @@ use Digest::SHA qw(sha256_hex);
 use Exporter 'import';
 use MailFilter::Files qw(read_octets replace_file);
 use MailFilter::Policy ();
+use MailFilter::SenderFiles ();
 use MailFilter::SpamRules ();
 use Amavis::Lookup ();    # after Amavis::Util, which MailFilter::Policy loads
 use Time::HiRes ();
@@ -18,8 +19,11 @@ my $FILE = '/etc/mailfilter/policy/policy.json';
 my $GOOD = '/run/amavis/policy.good';          # the last one that any process accepted: what all processes fall back to
 my $REFUSED = '/run/amavis/policy.refused';
 
+my $PATIENCE_SECONDS = 120;
+
 my $in_force;       # lookup tables
 my $hash = '';      # SHA-256 of the octets that they are from
+my $waits;          # whether the file names lists that are not mounted yet
 my $judged = '';    # identity of the file that was accepted or refused last
 
 # A lookup table for amavis: code that asks the policy in force for what is at that path.
@@ -49,8 +53,14 @@ sub chosen {
 # The name of the policy bank that marks each report with the policy which judged the mail.
 sub bank { return 'P-' . substr($hash, 0, 12) }
 
+# Lists may come a moment after the policy that names them.
 sub start {
-  refresh();
+  for (1 .. $PATIENCE_SECONDS) {
+    refresh();
+    last if $in_force || !$waits;
+    warn "waiting for the lists of senders that the policy names\n" if $_ == 1;
+    sleep 1;
+  }
   $in_force or die "no policy was ever accepted: $FILE is missing or refused, and there is no $GOOD\n";
   return;
 }
@@ -64,8 +74,12 @@ sub refresh {
   my $failure = $@;
   my $tables = defined $octets ? eval { usable($octets) } : undef;
   $failure = $@ if defined $octets;
-  if (!$tables && $failure eq "busy\n") {
+  $waits = ref $failure;
+  if (!$tables && !$waits && $failure eq "busy\n") {
     $judged = '';       # another process is about to know; the policy in force stays until the next mail
+  } elsif ($waits) {
+    Amavis::Util::do_log(1, 'a policy waits for %s', $failure->{waits_for});
+    fall_back();
   } elsif ($tables) {
     put_in_force($octets, $tables);
     eval { remember($octets); 1 } or log_error("policy accepted, not recorded: $@");
@@ -88,6 +102,8 @@ sub usable {
   my $tables = MailFilter::Policy::parse($octets);
   my $rules_file = $tables->{spamRulesFile};
   MailFilter::SpamRules::accept_rules($tables->{spamRules}, $rules_file, !$in_force) if defined $rules_file;
+  my $files = $tables->{senders}{files};
+  $tables->{senders}{default}{long} = MailFilter::SenderFiles::table($files) if %$files;
   return $tables;
 }
 
@@ -110,6 +126,7 @@ sub remember {
   my $same = defined $known && $known eq $octets;
   replace_file($GOOD, $octets) if !$same;
   unlink($REFUSED);
+  MailFilter::SenderFiles::tidy($in_force->{senders}{files});
   return;
 }
 

@@ -26,15 +26,20 @@ my $lists = object({
   )),
 });
 
-sub senders_check { return object({ default => $lists, by => mapping($key, $lists), quarantineDenied => boolean() }) }
+my $files = mapping(text(qr/senders-[0-9]\.gz/), text(qr/[0-9a-f]{64}/));
 
-# What is looked up, made of what was checked.
+sub senders_check {
+  return object({ default => $lists, by => mapping($key, $lists), files => $files, quarantineDenied => boolean() });
+}
+
+# What is looked up, made of what was checked; `long` in `default` is for whoever has the files.
 sub sender_lists {
   my ($checked) = @_;
   my $by = $checked->{by};
   return {
     default => level($checked->{default}),
     by => { map { lc($_) => level($by->{$_}) } keys %$by },
+    files => $checked->{files},
     quarantineDenied => $checked->{quarantineDenied},
   };
 }
@@ -98,22 +103,26 @@ sub sender {
   return { address => "$local\@$domain", keys => \@keys };
 }
 
-# The lists of a recipient, of the domain, of all: the nearer ones decide.
+# The lists of a recipient, of the domain alone that is declared for it, of all: the nearer ones decide.
 sub levels {
   my ($lists, $recipient) = @_;
   my $by = $lists->{by};
   return $lists->{default} if !%$by;
   my ($keys) = make_query_keys($recipient, 1, 1);
-  return ((grep { defined } map { $by->{$_} } @$keys), $lists->{default});
+  my @own = grep { $by->{$_} } @$keys;
+  my @recipient = grep { index($_, '@') >= 0 } @own;
+  my ($domain) = grep { index($_, '@') < 0 } @own;
+  return ((map { $by->{$_} } @recipient, $domain // ()), $lists->{default});
 }
 
 sub opinion {
   my ($senders, $levels) = @_;
   my @keys = map { @{ $_->{keys} } } @$senders;
   for my $level (@$levels) {
-    for my $list (qw(deny allow)) {
-      return $list if grep { exists $level->{$list}{$_} } @keys;
-    }
+    my $long = $level->{long};
+    my $marks = $long ? join '', map { $_ // '' } @{$long}{@keys} : '';
+    return 'deny' if index($marks, 'D') >= 0 || grep { exists $level->{deny}{$_} } @keys;
+    return 'allow' if $marks ne '' || grep { exists $level->{allow}{$_} } @keys;
   }
   return '';
 }
