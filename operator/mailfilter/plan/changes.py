@@ -1,11 +1,13 @@
 """What differs between wanted and live objects, and what that does to running pods."""
 
 import difflib
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from mailfilter.plan.render import as_yaml
+from mailfilter.stack.amavis import POLICY_PARTS
 
 Object = dict[str, Any]
 ObjectId = tuple[str, str]
@@ -14,7 +16,7 @@ ObjectId = tuple[str, str]
 WORKLOADS = ("StatefulSet", "Deployment")
 # Files that the running daemons read anew (docs/architecture.md): all of the policy, and the tables.
 _ONLY_AT_START = {"postfix": ("main.cf",)}
-_LIVE = ("policy", "postfix")
+_LIVE = (*POLICY_PARTS, "postfix")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Change:
 
     def diff(self) -> str:
         """A unified diff of the YAML."""
-        before, after = (as_yaml(body).splitlines() if body else [] for body in (self.before, self.after))
+        before, after = (as_yaml(_shown(body)).splitlines() if body else [] for body in (self.before, self.after))
         name = f"{self.kind} {self.name}"
         return "\n".join(difflib.unified_diff(before, after, f"{name} (live)", f"{name} (wanted)", lineterm=""))
 
@@ -58,14 +60,25 @@ class Change:
     def live_files(self, mailfilter: str) -> list[str]:
         """Files that running pods read anew within seconds."""
         part = self.name.removeprefix(f"{mailfilter}-")
-        if self.kind != "ConfigMap" or part not in _LIVE or not self.before or not self.after:
+        if self.kind != "ConfigMap" or part not in _LIVE:
             return []
-        before, after = self.before.get("data", {}), self.after.get("data", {})
+        before, after = (_files(body) for body in (self.before, self.after))
         return [
             file
             for file in sorted(before.keys() | after.keys())
             if before.get(file) != after.get(file) and file not in _ONLY_AT_START.get(part, ())
         ]
+
+
+def _files(body: Object | None) -> Object:
+    return {file: text for part in ("data", "binaryData") for file, text in (body or {}).get(part, {}).items()}
+
+
+def _shown(body: Object) -> Object:
+    """An object with packed files by their hash: nobody can read their bytes."""
+    packed = body.get("binaryData", {})
+    hashes = {name: f"sha256 {hashlib.sha256(text.encode()).hexdigest()[:12]}" for name, text in packed.items()}
+    return body | {"binaryData": hashes} if packed else body
 
 
 def changes(wanted: Iterable[Object], live: dict[ObjectId, Object], superfluous: Iterable[ObjectId]) -> list[Change]:

@@ -71,7 +71,7 @@ def effects(names: Names, changes: list[Change], live: Live) -> str:
             lines.append(f"  rolls    {', '.join(pods) or 'no pod is there'} ({change.kind} {change.name})")
         if counts := change.scaled():
             lines.append(f"  scales   {change.kind} {change.name} from {counts[0]} to {counts[1]}")
-    for change in changes:
+    for change in changes if live.uid else ():
         if files := change.live_files(names.name):
             lines.append(f"  live     {', '.join(files)} ({change.name}): in force in seconds, no pod restarts")
     others = Counter(change.verb for change in changes)

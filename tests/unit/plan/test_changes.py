@@ -8,6 +8,7 @@ from mailfilter.plan.changes import Change, changes
 from mailfilter.plan.render import HIDDEN, PLACEHOLDERS, Installation, chart_images, objects
 from mailfilter.plan.report import effects
 from mailfilter.plan.state import Live
+from mailfilter.policy import longlists
 from support.samples import FULL, NAMES, SMALL, spec
 
 Object = dict[str, Any]
@@ -105,6 +106,19 @@ def test_diffs_are_lines_of_the_file_that_a_daemon_reads() -> None:
     lines = [line for line in found.diff().splitlines() if line[0] in "+-"]
     assert lines[:2] == ["--- ConfigMap mx-policy (live)", "+++ ConfigMap mx-policy (wanted)"]
     assert [line.split() for line in lines[2:]] == [["-", '"default":', "5.0"], ["+", '"default":', "7.0"]]
+
+
+def test_packed_lists_go_live_and_are_shown_by_their_hash() -> None:
+    lists = longlists.rendered([longlists.parse("pest.example\n", "here", "Deny")])
+    wanted = objects(NAMES, spec(), Installation(PLACEHOLDERS), "uid-1", lists)
+    live = running(rendered())
+    found = planned(live, wanted)
+    assert [(each.verb, each.name) for each in found] == [("create", "mx-senders-0"), ("change", "mx-policy")]
+    lines = [" ".join(line.split()) for line in effects(NAMES, found, live).splitlines()]
+    assert "live senders-0.gz (mx-senders-0): in force in seconds, no pod restarts" in lines
+    assert "rolls no pod" in lines
+    assert "+  senders-0.gz: sha256 " in found[0].diff()
+    assert lists.content["senders-0.gz"] not in found[0].diff()
 
 
 def test_what_is_new_and_what_is_not_wanted_any_more() -> None:
