@@ -28,7 +28,7 @@ def chain(
 @pytest.fixture
 def gateway(chain: Gateway) -> Iterator[Gateway]:
     yield chain
-    suspend(chain, "No")
+    suspend(chain, "None")
     chain.idle()
 
 
@@ -60,7 +60,7 @@ def test_while_held_mail_waits_and_then_all_of_it_is_filtered(gateway: Gateway) 
     assert not gateway.delivered("held")
     assert not [r for r in gateway.reports() if str(r.get("subject", "")).startswith("held")]
     assert gateway.postfix.run("postconf", "-h", "maximal_queue_lifetime").stdout.strip() == b"100d"
-    suspend(gateway, "No")
+    suspend(gateway, "None")
     gateway.idle()
     assert gateway.report("held infected")["content_type"] == "Virus"
     (delivered,) = gateway.delivered("held")
@@ -75,7 +75,7 @@ def test_passed_through_mail_says_so_and_expands_aliases_once(gateway: Gateway) 
     eventually(lambda: gateway.delivered("passed infected"), "it is delivered")
     (delivered,) = gateway.delivered("passed infected")
     assert UNFILTERED in delivered
-    suspend(gateway, "No")
+    suspend(gateway, "None")
     gateway.send(mail("filtered infected", EICAR))
     assert gateway.report("filtered infected")["content_type"] == "Virus"
     gateway.send(mail("filtered clean", "hello"))
@@ -105,7 +105,7 @@ def test_a_client_that_stays_connected_gets_nothing_past_the_end_of_pass_through
     with smtplib.SMTP(gateway.postfix.address, 2525, timeout=30) as client:
         client.send_message(mail("stays first", EICAR))
         eventually(lambda: gateway.delivered("stays first"), "the first passes")
-        suspend(gateway, "No")
+        suspend(gateway, "None")
         client.send_message(mail("stays second", EICAR))
     assert gateway.report("stays second")["content_type"] == "Virus"
     gateway.idle()

@@ -16,7 +16,7 @@ class Filtering(Model):
     while the client waits for the answer to its DATA, so that what has the destiny Reject is refused there and nobody
     gets a bounce; when amavis or clamd is down, clients are told to try later. It changes no destiny by itself.
     A change restarts Postfix and amavis, one pod after the other; mail in the queue is filtered all the same."""
-    suspended: Literal["No", "Hold", "PassThrough"] = "No"
+    suspended: Literal["None", "Hold", "PassThrough"] = "None"
     """Hold takes mail in and lets it wait, unfiltered, in the queue; all of it is filtered when this ends. PassThrough
     gives mail to the next hop unfiltered, viruses too, with the header X-Unfiltered; mail taken in before goes to the
     filter, and passes unfiltered only when that does not take it. Both show in the condition Suspended."""

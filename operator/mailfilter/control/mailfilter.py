@@ -112,7 +112,7 @@ class MailFilterLoop:
         by_type = {one.type: one.status for one in seen}
         # While it is suspended as it should be, a gateway is not ready for long.
         steady = by_type["Ready"] == "True" or (
-            gateway.spec.filtering.suspended != "No" and by_type["Suspended"] == "True"
+            gateway.spec.filtering.suspended != "None" and by_type["Suspended"] == "True"
         )
         settled = steady and by_type["PolicyActive"] == "True" and by_type["Progressing"] == "False"
         return self._settings.observe_seconds if settled or conflict else UNSETTLED_SECONDS

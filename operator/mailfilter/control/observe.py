@@ -305,7 +305,7 @@ def suspended(facts: Facts) -> Observation:
             kind,
             "PassThrough",
             f"mail passes unfiltered through {names['PassThrough']}, viruses too. "
-            "Set filtering.suspended to No to end it.",
+            "Set filtering.suspended to None to end it.",
         )
     if "Hold" in names:
         waits = f"{queue(facts)['active'] + queue(facts)['deferred']} mails wait"
@@ -313,9 +313,9 @@ def suspended(facts: Facts) -> Observation:
             kind,
             "Hold",
             f"mail is taken and waits unfiltered in {names['Hold']}: {waits}. "
-            "Set filtering.suspended to No to filter it.",
+            "Set filtering.suspended to None to filter it.",
         )
-    if "No" not in names:
+    if "None" not in names:
         return unknown(kind, "AgentsUnreachable", "no Postfix pod can be asked yet")
     return no(kind, "NotSuspended", "mail goes to the filter")
 

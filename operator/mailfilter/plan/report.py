@@ -52,7 +52,7 @@ def warnings(names: Names, spec: MailFilterSpec, reading: Reading | None = None)
     long = reading or Reading()
     facts = observe.Facts(spec, names, policy_hash="", tables_hash="", children={}, pods=[], reading=long)
     seen = [(observe.backscatter_risk(facts), "True"), (observe.lists_valid(facts), "False")]
-    if spec.filtering.suspended != "No":
+    if spec.filtering.suspended != "None":
         door = observe.Pod(
             f"{names.of('postfix')}-*", "postfix", None, True, {"postfix": {"suspended": spec.filtering.suspended}}
         )

@@ -47,7 +47,7 @@ def amavis(name: str = "mx-amavis-0", *, writable: bool = True, **policy: Any) -
     return Pod(name, "amavis", "10.0.0.1", ready=True, status={"amavis": status})
 
 
-def postfix(name: str = "mx-postfix-0", suspended: str | None = "No", **tables: Any) -> Pod:
+def postfix(name: str = "mx-postfix-0", suspended: str | None = "None", **tables: Any) -> Pod:
     queue = {"incoming": 1, "active": 2, "deferred": 3, "hold": 0, "oldestSeconds": 60}
     status = {
         "tables": {"mounted": NEW, "inForce": NEW, "error": None} | tables,
@@ -429,7 +429,7 @@ CASES: list[tuple[str, Callable[[Facts], Observation], Facts, str, str, str]] = 
     (
         "the worst pod counts",
         observe.suspended,
-        with_pods(postfix("a", "No"), postfix("b", "PassThrough"), postfix("c", "Hold")),
+        with_pods(postfix("a", "None"), postfix("b", "PassThrough"), postfix("c", "Hold")),
         "True",
         "PassThrough",
         "through b,",
