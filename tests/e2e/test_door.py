@@ -248,6 +248,7 @@ def test_the_certificate_of_a_secret_is_renewed_without_a_restart(gateway: Gatew
     gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "Progressing", "False")
     missing = gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "TLSActive", "False")
     assert missing["reason"] == "SecretMissing"
+    wait_for(lambda: gateway.post.reaches("mx-postfix", 25), "the Service's way to the new pod")
     assert served(gateway) == ""
     mail = message()
     gateway.send(mail)

@@ -51,6 +51,10 @@ def told(pod: Pod, name: str) -> str:
     return (pod.tables.read(f"/var/lib/mailfilter/tables/tls-{name}") or b"").decode().strip()
 
 
+def loaded(pod: Pod) -> str:
+    return (pod.postfix.read("/var/spool/postfix/certificate-loaded") or b"").decode().strip()
+
+
 def test_the_pair_comes_is_renewed_and_stays_when_the_next_is_broken(
     pod: Pod, secret: ConfigMap, tmp_path: Path
 ) -> None:
@@ -63,6 +67,7 @@ def test_the_pair_comes_is_renewed_and_stays_when_the_next_is_broken(
     eventually(lambda: served(pod) == first["tls.crt"], "the first is served")
     assert told(pod, "error") == ""
     assert told(pod, "expires").endswith("Z")
+    eventually(lambda: loaded(pod) == told(pod, "chain") != "", "Postfix says that it has it")
     secret.write(second)
     eventually(lambda: served(pod) == second["tls.crt"], "the second is served")
     broken = {

@@ -34,7 +34,7 @@ class TablesState:
     tls: TlsState = TlsState(None, None)
     """The certificate."""
     suspended: str | None = None
-    """No, Hold or PassThrough, as the daemons work; None while Postfix does not run."""
+    """None, Hold or PassThrough in words, as the daemons work; None while Postfix does not run."""
 
     @property
     def stale(self) -> bool:
@@ -60,9 +60,16 @@ class Tables(Collector):
             mounted=_mounted(self._sources),
             in_force=_text(self._spool / "tables-loaded"),
             error=_text(self._compiled / "error"),
-            tls=TlsState(error=_text(self._compiled / "tls-error"), expires=_text(self._compiled / "tls-expires")),
+            tls=TlsState(error=_text(self._compiled / "tls-error"), expires=self._expires()),
             suspended=_text(self._spool / "suspended"),
         )
+
+    def _expires(self) -> str | None:
+        """Of the certificate that Postfix has loaded; while it is about to load another, of none."""
+        loaded = _text(self._spool / "certificate-loaded")
+        if loaded is None or loaded != _text(self._compiled / "tls-chain"):
+            return None
+        return _text(self._compiled / "tls-expires")
 
     def collect(self) -> Iterable[Metric]:
         """The metric of the tables."""

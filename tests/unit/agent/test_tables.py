@@ -59,6 +59,16 @@ def test_what_the_compiler_says_is_passed_on(tables, tmp_path):
     assert tables.state().status() == {"mounted": None, "inForce": HASH, "error": "postmap: fatal: line 3"}
 
 
+def test_a_certificate_counts_when_postfix_has_loaded_it(tables, tmp_path):
+    (tmp_path / "compiled" / "tls-expires").write_text("2027-01-01 00:00:00Z\n")
+    (tmp_path / "compiled" / "tls-chain").write_text(HASH + "\n")
+    assert tables.state().tls.expires is None
+    (tmp_path / "certificate-loaded").write_text("\n")
+    assert tables.state().tls.expires is None
+    (tmp_path / "certificate-loaded").write_text(HASH + "\n")
+    assert tables.state().tls.expires == "2027-01-01 00:00:00Z"
+
+
 def test_metric(tables, tmp_path):
     registry = CollectorRegistry()
     registry.register(tables)
