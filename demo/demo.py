@@ -72,7 +72,7 @@ def mails() -> list[Row]:
         Row("EICAR", mail("Invoice", invoice_txt=EICAR), "held as virus"),
         Row("EICAR in a zip", mail("Invoices", invoices_zip=archive.getvalue()), "held as virus"),
         Row("an executable", mail("Holiday pictures", pictures_exe=program), "held as banned"),
-        Row("a clean mail of a denied sender", mail("Hello", sender=pest), gone, sender=pest),
+        Row("a clean mail of a denied sender", mail("Hello", sender=pest), "held as spam", sender=pest),
         Row("GTUBE of an allowed sender", mail("Weekly", f"{GTUBE}\n", sender=partner), clean, sender=partner),
     ]
 
