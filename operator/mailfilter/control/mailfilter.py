@@ -22,6 +22,7 @@ from mailfilter.control import observe
 from mailfilter.control.cache import Cache, Child, ChildId
 from mailfilter.control.conditions import Observation, before, merged, no
 from mailfilter.control.events import record
+from mailfilter.control.facts import Facts, Pod, held_up
 from mailfilter.control.lists import ListSources
 from mailfilter.policy import dns, postfix
 from mailfilter.policy.amavis import policy_hash, policy_json
@@ -171,7 +172,7 @@ class MailFilterLoop:
         children: dict[ChildId, Child],
         rules: list[str],
         conflict: str | None,
-    ) -> observe.Facts:
+    ) -> Facts:
         sources = {name: postfix.table_source(table) for name, table in postfix.tables(gateway.spec).items()}
         hashes = {
             "amavis": policy_hash(policy_json(gateway.spec, gateway.sender_files.hashes)),
@@ -183,7 +184,7 @@ class MailFilterLoop:
         # A policy with bad rules is not on its way anywhere.
         coming = {component: one for component, one in hashes.items() if not (rules and component == "amavis")}
         pods = await asyncio.gather(*(self._refresh(body, gateway.token, coming) for body in live))
-        return observe.Facts(
+        return Facts(
             spec=gateway.spec,
             names=names,
             policy_hash=hashes["amavis"],
@@ -203,7 +204,7 @@ class MailFilterLoop:
         found = self._cache.dns.get((gateway.names.namespace, gateway.names.name))
         return found if found and [record.wanted for record in found] == dns.wanted(gateway.spec) else None
 
-    async def _refresh(self, body: Object, token: str, hashes: dict[str, str]) -> observe.Pod:
+    async def _refresh(self, body: Object, token: str, hashes: dict[str, str]) -> Pod:
         """A pod, whose ConfigMaps the kubelet is made to bring in now instead of a minute later."""
         metadata = body["metadata"]
         wanted = hashes.get(metadata["labels"].get(COMPONENT, ""))
@@ -223,7 +224,7 @@ class MailFilterLoop:
             if error.status != 404:
                 raise
 
-    async def _pod(self, body: Object, token: str) -> observe.Pod:
+    async def _pod(self, body: Object, token: str) -> Pod:
         component = body["metadata"]["labels"].get(COMPONENT, "")
         status = body.get("status", {})
         address = status.get("podIP")
@@ -234,17 +235,17 @@ class MailFilterLoop:
                 answer = await self._agents.status(address, token)
             except AgentError as error:
                 trouble = str(error)
-        return observe.Pod(
+        return Pod(
             name=body["metadata"]["name"],
             component=component,
             ip=address,
             ready=conditions.get("Ready") == "True",
             status=answer,
             trouble=trouble,
-            held_up=observe.held_up(status),
+            held_up=held_up(status),
         )
 
-    async def _flush(self, facts: observe.Facts, token: str) -> None:
+    async def _flush(self, facts: Facts, token: str) -> None:
         """Has waiting mail tried at once. Postfix tries it by itself, too, the less often the longer it waits."""
         for pod in facts.of("postfix"):
             if pod.ip and (pod.status or {}).get("postfix", {}).get("queue", {}).get("deferred"):
@@ -296,7 +297,7 @@ def _instance_labels(name: str) -> dict[str, str]:
     return {label: value for label, value in selector(name, "").items() if label != COMPONENT}
 
 
-def _status(body: Object, facts: observe.Facts, seen: list[Observation]) -> Object:
+def _status(body: Object, facts: Facts, seen: list[Observation]) -> Object:
     old = body.get("status") or {}
     by_type = {one.type: one.status for one in seen}
     in_force = by_type["PolicyActive"] == "True"

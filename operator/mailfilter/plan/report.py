@@ -6,6 +6,7 @@ from typing import Any
 
 from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.control import observe
+from mailfilter.control.facts import Facts, Pod
 from mailfilter.plan import render
 from mailfilter.plan.changes import WORKLOADS, Change
 from mailfilter.plan.manifests import Manifest
@@ -50,10 +51,10 @@ def summary(names: Names, wanted: list[Object]) -> str:
 def warnings(names: Names, spec: MailFilterSpec, reading: Reading | None = None) -> str:
     """What is taken and is a risk, or not in force as it reads: what conditions will say of the spec alone."""
     long = reading or Reading()
-    facts = observe.Facts(spec, names, policy_hash="", tables_hash="", children={}, pods=[], reading=long)
+    facts = Facts(spec, names, policy_hash="", tables_hash="", children={}, pods=[], reading=long)
     seen = [(observe.backscatter_risk(facts), "True"), (observe.lists_valid(facts), "False")]
     if spec.filtering.suspended != "None":
-        door = observe.Pod(
+        door = Pod(
             f"{names.of('postfix')}-*", "postfix", None, True, {"postfix": {"suspended": spec.filtering.suspended}}
         )
         seen.append((observe.suspended(replace(facts, pods=[door])), "True"))

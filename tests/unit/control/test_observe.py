@@ -10,7 +10,7 @@ import pytest
 from mailfilter.control import observe
 from mailfilter.control.cache import Child
 from mailfilter.control.conditions import Observation
-from mailfilter.control.observe import Facts, Pod
+from mailfilter.control.facts import WORKLOADS, Facts, Pod, held_up
 from mailfilter.policy.dns import Record, State, Wanted
 from mailfilter.policy.longlists import Files, Reading
 from support.samples import NAMES, spec, with_changes
@@ -23,7 +23,7 @@ NOW = datetime(2026, 11, 25, tzinfo=UTC)
 def child(component: str, generation: int = 1, replicas: int = 1, surplus: int = 0, **status: int) -> Child:
     counts = dict.fromkeys(("readyReplicas", "updatedReplicas"), replicas)
     counts |= {"replicas": replicas + surplus, "observedGeneration": 1}
-    kind = observe.WORKLOADS[component]
+    kind = WORKLOADS[component]
     return Child(
         {
             "apiVersion": "apps/v1",
@@ -71,13 +71,13 @@ WELL = Facts(
     names=NAMES,
     policy_hash=NEW,
     tables_hash=NEW,
-    children={(kind, NAMES.of(name)): child(name) for name, kind in observe.WORKLOADS.items()},
+    children={(kind, NAMES.of(name)): child(name) for name, kind in WORKLOADS.items()},
     pods=[amavis(), postfix(), mirror()],
 )
 
 
 def with_child(component: str, found: Child | None, **changes: Any) -> Facts:
-    key = (observe.WORKLOADS[component], NAMES.of(component))
+    key = (WORKLOADS[component], NAMES.of(component))
     children = {one: other for one, other in WELL.children.items() if one != key}
     return replace(WELL, children=children | ({key: found} if found else {}), **changes)
 
@@ -501,11 +501,11 @@ def test_ready_is_of_the_generation_that_filters() -> None:
 
 def test_a_pod_that_cannot_start_is_quoted() -> None:
     waiting = {"name": "amavis", "state": {"waiting": {"reason": "ErrImageNeverPull", "message": "no such image"}}}
-    assert observe.held_up({"containerStatuses": [waiting]}) == "container amavis: ErrImageNeverPull no such image"
+    assert held_up({"containerStatuses": [waiting]}) == "container amavis: ErrImageNeverPull no such image"
     unscheduled = {"type": "PodScheduled", "status": "False", "message": "no nodes"}
-    assert observe.held_up({"conditions": [unscheduled]}) == "not scheduled: no nodes"
+    assert held_up({"conditions": [unscheduled]}) == "not scheduled: no nodes"
     coming = with_changes(waiting, state={"waiting": {"reason": "ContainerCreating"}})
-    assert observe.held_up({"containerStatuses": [coming, {"name": "x", "state": {"running": {}}}]}) is None
+    assert held_up({"containerStatuses": [coming, {"name": "x", "state": {"running": {}}}]}) is None
     pod = replace(amavis(), held_up="container amavis: ErrImageNeverPull")
     facts = replace(with_child("amavis", child("amavis", readyReplicas=0)), pods=[pod])
     assert "mx-amavis-0: container amavis: ErrImageNeverPull" in is_ready(facts).message
