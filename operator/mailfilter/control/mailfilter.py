@@ -18,7 +18,7 @@ from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.cluster.agents import AgentError, Agents
 from mailfilter.cluster.api import Api, ApiError, problem
 from mailfilter.cluster.queue import Key
-from mailfilter.control import observe
+from mailfilter.control import observe, records
 from mailfilter.control.cache import Cache, Child, ChildId
 from mailfilter.control.conditions import Observation, before, merged, no
 from mailfilter.control.events import record
@@ -312,8 +312,8 @@ def _status(body: Object, facts: Facts, seen: list[Observation]) -> Object:
         "queue": observe.queue(facts),
         "endpoint": f"{facts.names.host('postfix')}:25",
     }
-    if facts.spec.dns.check and (records := observe.dns(facts) or (facts.dns_before and old.get("dns"))):
-        status["dns"] = records
+    if facts.spec.dns.check and (listed := records.dns(facts) or (facts.dns_before and old.get("dns"))):
+        status["dns"] = listed
     for name, found in (("signatures", observe.signatures(facts)), ("quarantine", observe.quarantine(facts))):
         value = found or old.get(name)
         if value:

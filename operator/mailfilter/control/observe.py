@@ -5,21 +5,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mailfilter.api.mailfilter import MailFilterSpec
-from mailfilter.control import door
+from mailfilter.control import door, records
 from mailfilter.control.conditions import Observation, no, unknown, yes
 from mailfilter.control.facts import WORKLOADS, Facts, Pod, ready_replicas, rolled_out
-from mailfilter.policy.dns import STATES, by_need
+from mailfilter.policy.longlists import SHOWN
 from mailfilter.policy.senders import all_lists
 
 # ClamAV's official databases change several times a day.
 STALE = timedelta(days=7)
 # As long as connections may still go to where nobody answered before.
 RECOVERY = timedelta(minutes=1)
-LISTED_RECORDS = 100
 # The reason of what is on its way and needs nobody.
 WAITING = "Waiting"
-# As many entries as a message of a condition names.
-SHOWN = 5
 
 
 def components(facts: Facts) -> dict[str, dict[str, int]]:
@@ -254,34 +251,6 @@ def queue(facts: Facts) -> dict[str, int]:
     }
 
 
-def dns_ready(facts: Facts) -> Observation:
-    """True when DNS sends the mail of all domains to this gateway."""
-    kind = "DNSReady"
-    if facts.dns is None:
-        return facts.dns_before or unknown(kind, "NotChecked", "DNS was not asked yet")
-    worst, *others = by_need(facts.dns)
-    alike = sum(other.state == worst.state for other in others)
-    more = f" ({alike} more: status.dns)" if alike else ""
-    if worst.state == "Present":
-        return yes(kind, "RecordsFound", f"the MX records of all domains name {facts.spec.hostname.lower()}")
-    if worst.state == "Unknown":
-        return unknown(kind, "NoAnswer", f"{worst.advice}{more}")
-    return no(kind, "RecordsMissing" if worst.state == "Missing" else "RecordsDiffer", f"{worst.advice}{more}")
-
-
-def dns(facts: Facts) -> dict[str, Any] | None:
-    """status.dns: counts of all, and the first of the records that want attention."""
-    if facts.dns is None:
-        return None
-    found: dict[str, Any] = {state.lower(): sum(record.state == state for record in facts.dns) for state in STATES}
-    found["records"] = [
-        {"name": one.wanted.name, "type": one.wanted.type, "state": one.state, "found": list(one.found)}
-        | ({"expected": one.wanted.expected} if one.wanted.expected else {})
-        for one in by_need(facts.dns)[:LISTED_RECORDS]
-    ]
-    return found
-
-
 def progressing(facts: Facts) -> Observation:
     """True while pods of the wanted template are still coming up."""
     kind = "Progressing"
@@ -353,7 +322,7 @@ def observations(facts: Facts) -> list[Observation]:
     if facts.spec.postfix.tls:
         others.append(door.tls_active(doors, facts.spec.postfix.tls.secret_name))
     if facts.spec.dns.check:
-        others.append(dns_ready(facts))
+        others.append(records.dns_ready(facts))
     return [ready(facts, others), *others]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailfilter.control import observe
+from mailfilter.control import observe, records
 from mailfilter.control.cache import Child
 from mailfilter.control.conditions import Observation
 from mailfilter.control.facts import WORKLOADS, Facts, Pod, held_up
@@ -584,10 +584,10 @@ def test_dns_that_is_not_checked_has_no_condition() -> None:
 
 
 def test_status_of_dns_counts_all_and_lists_the_first_hundred() -> None:
-    assert observe.dns(WELL) is None
-    records = [Record(replace(MX, name=f"d{number}.example"), "Present", (), None) for number in range(150)]
-    records.append(Record(HOST, "Missing", (), None))
-    found = observe.dns(replace(WELL, dns=records))
+    assert records.dns(WELL) is None
+    many = [Record(replace(MX, name=f"d{number}.example"), "Present", (), None) for number in range(150)]
+    many.append(Record(HOST, "Missing", (), None))
+    found = records.dns(replace(WELL, dns=many))
     assert found
     listed = found.pop("records")
     assert found == {"present": 150, "missing": 1, "different": 0, "unknown": 0}
