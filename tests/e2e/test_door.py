@@ -1,10 +1,10 @@
 """What the gateway takes in at its door, from whom, and for whom."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from support.certificates import pair
 from support.cluster import Cluster
 from support.gateway import SMALL, Gateway
 from support.mail import Post, message, spam
@@ -209,15 +209,6 @@ def test_only_the_doors_are_open(gateway: Gateway) -> None:
     assert not reached
     assert not {one for one in services if gateway.post.reaches(*one)}
     assert all(gateway.post.reaches(address(component), port) for component, ports in opened.items() for port in ports)
-
-
-def pair(folder: Path, name: str) -> dict[str, str]:
-    """A key and a certificate of its own for that name, as a Secret has them."""
-    key, certificate = folder / f"{name}.key", folder / f"{name}.crt"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-days", "30", "-subj", f"/CN={name}", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    return {"tls.key": key.read_text(), "tls.crt": certificate.read_text()}
 
 
 def served(gateway: Gateway) -> str:

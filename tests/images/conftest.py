@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from images.docker import Lab, docker
+from images.gateway import BEFORE_QUEUE, Gateway, started_gateway
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("postfix", "amavis", "clamav")
+MODES: dict[str, dict[str, str]] = {"AfterQueue": {}, "BeforeQueue": BEFORE_QUEUE}
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +42,13 @@ def network() -> Iterator[str]:
 def lab(images: dict[str, str], network: str, tmp_path: Path) -> Lab:
     """Containers for one test."""
     return Lab(images, network, tmp_path)
+
+
+@pytest.fixture(scope="module", params=MODES)
+def chain(
+    request: pytest.FixtureRequest, images: dict[str, str], network: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """The whole chain, in one mode of filtering and then in the other."""
+    lab = Lab(images, network, tmp_path_factory.mktemp(request.param))
+    with started_gateway(lab, **MODES[request.param]) as gateway:
+        yield gateway

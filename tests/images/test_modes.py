@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from images.docker import Lab
 from images.gateway import (
-    BEFORE_QUEUE,
     EICAR,
     GTUBE,
     Gateway,
@@ -19,12 +17,10 @@ from images.gateway import (
     policy,
     senders,
     setting,
-    started_gateway,
 )
 from images.test_overrides import RULES, SCORES, exe, scored, verdicts
 
 BOB, CAROL, DORA = "bob@example.com", "carol@example.com", "dora@example.org"
-MODES: dict[str, dict[str, str]] = {"AfterQueue": {}, "BeforeQueue": BEFORE_QUEUE}
 in_before_queue = pytest.mark.parametrize("chain", ["BeforeQueue"], indirect=True)
 in_after_queue = pytest.mark.parametrize("chain", ["AfterQueue"], indirect=True)
 
@@ -46,15 +42,6 @@ REJECTING = {
 def rejecting(**changes: Any) -> dict[str, Any]:
     """What a gateway refuses in BeforeQueue."""
     return policy(**({"destiny": REJECTING, "aboveCutoff": "Reject", "levels": LEVELS, "spamRules": RULES} | changes))
-
-
-@pytest.fixture(scope="module", params=MODES)
-def chain(
-    request: pytest.FixtureRequest, images: dict[str, str], network: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Gateway]:
-    lab = Lab(images, network, tmp_path_factory.mktemp(request.param))
-    with started_gateway(lab, **MODES[request.param]) as gateway:
-        yield gateway
 
 
 @pytest.fixture

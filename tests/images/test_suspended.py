@@ -6,23 +6,11 @@ from typing import Any
 
 import pytest
 
-from images.docker import Lab, eventually
-from images.gateway import BEFORE_QUEUE, EICAR, LOADED, TABLES, Gateway, amavis_ready, mail, main_cf, started_gateway
+from images.docker import eventually
+from images.gateway import EICAR, LOADED, TABLES, Gateway, amavis_ready, mail, main_cf
 from images.pod import tables_hash
 
 UNFILTERED = "X-Unfiltered: filtering was suspended"
-
-
-MODES: dict[str, dict[str, str]] = {"AfterQueue": {}, "BeforeQueue": BEFORE_QUEUE}
-
-
-@pytest.fixture(scope="module", params=MODES)
-def chain(
-    request: pytest.FixtureRequest, images: dict[str, str], network: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Gateway]:
-    lab = Lab(images, network, tmp_path_factory.mktemp(request.param))
-    with started_gateway(lab, **MODES[request.param]) as gateway:
-        yield gateway
 
 
 @pytest.fixture

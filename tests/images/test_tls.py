@@ -2,7 +2,6 @@
 
 import smtplib
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,15 +10,7 @@ import pytest
 from images.docker import ConfigMap, Lab, eventually
 from images.gateway import mail
 from images.pod import Pod, started_pod
-
-
-def pair(directory: Path, name: str) -> dict[str, str]:
-    """A key and a certificate of its own for that name, as a Secret has them."""
-    key, certificate = directory / f"{name}.key", directory / f"{name}.crt"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-days", "30", "-subj", f"/CN={name}", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    return {"tls.key": key.read_text(), "tls.crt": certificate.read_text()}
+from support.certificates import pair
 
 
 @pytest.fixture
