@@ -44,6 +44,7 @@ class Victim(Gateway):
         """Wait until all pods run the wanted template and mail is filtered."""
         self.wait("Progressing", "False", timeout)
         self.wait("Ready", "True", timeout)
+        wait_for(lambda: self.post.reaches(f"{self.name}-postfix", 25), "the Service's way to Postfix")
 
     def wait(self, condition: str, status: str = "True", timeout: float = 180) -> Object:
         return self.cluster.wait_condition("mailfilter", self.name, self.namespace, condition, status, timeout)
