@@ -14,7 +14,8 @@ demo: $(STAMP) ## a cluster with the operator and a gateway; shows what it does
 	$(BIN)/python demo/demo.py
 
 test: lint testbed ## check, and the tests on a real cluster (the first run may build one: tests/testbed)
-	$(BIN)/pytest $(wildcard $(addprefix tests/,unit chart images api e2e))
+	eval "$$(tests/testbed/up.sh)" && images/build >/dev/null
+	$(BIN)/pytest -n 2 --dist loadgroup $(wildcard $(addprefix tests/,e2e api unit chart images))
 
 check: lint ## format, lint, types, layers, shell scripts, unit tests: no cluster needed
 	$(BIN)/pytest -q tests/unit

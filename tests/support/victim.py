@@ -44,7 +44,6 @@ class Victim(Gateway):
         """Wait until all pods run the wanted template and mail is filtered."""
         self.wait("Progressing", "False", timeout)
         self.wait("Ready", "True", timeout)
-        wait_for(lambda: self.post.reaches(f"{self.name}-postfix", 25), "the Service's way to Postfix")
 
     def wait(self, condition: str, status: str = "True", timeout: float = 180) -> Object:
         return self.cluster.wait_condition("mailfilter", self.name, self.namespace, condition, status, timeout)
@@ -96,6 +95,7 @@ class Victim(Gateway):
             return all(is_ready(pod) for pod in pods)
 
         wait_for(others, f"pods of {component} in place of those that were killed", 120)
+        self._reached(component)
 
     def kill_container(self, component: str, container: str) -> None:
         """SIGKILL for a container's first process, and wait until another one runs in the same pod."""
@@ -109,6 +109,12 @@ class Victim(Gateway):
             return bool(now["ready"])
 
         wait_for(restarted, f"container {container} of {pod} running again", 120)
+        self._reached(component)
+
+    def _reached(self, component: str) -> None:
+        """A node learns of a Service's new pod a moment after the pod is ready: till then nobody listens there."""
+        if component == "postfix":
+            wait_for(lambda: self.post.reaches(f"{self.name}-postfix", 25), "the Service's way to Postfix")
 
     def signal(self, component: str, container: str, name: str) -> None:
         """Send a signal to the first process of a container, from outside its PID namespace."""
