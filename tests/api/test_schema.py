@@ -55,6 +55,7 @@ def at(name: str, value: str) -> tuple[str, Object]:
         "LocalPart": {"domains": [domain | {"aliases": {value: ["a@b"]}}]},
         "KnownLocalPart": {"domains": [domain | {"recipients": {"verify": "List", "list": [value]}}]},
         "ClientPattern": {"lists": {"clients": {"deny": [value]}}},
+        "IpAddress": {"spam": {"dnsServers": [value]}},
         "SenderPattern": {"lists": {"allow": [value]}},
         "SenderRegexp": {"lists": {"scores": [{"senderRegexp": value, "score": 1}]}},
         "HeaderFrom": {"notifications": {"headerFrom": value}},

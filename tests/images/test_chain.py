@@ -25,13 +25,26 @@ from images.gateway import (
     policy,
     senders,
     setting,
+    started_dns,
     started_gateway,
 )
 
 
 @pytest.fixture(scope="module")
-def chain(images: dict[str, str], network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with started_gateway(Lab(images, network, tmp_path_factory.mktemp("chain"))) as gateway:
+def module_lab(images: dict[str, str], network: str, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return Lab(images, network, tmp_path_factory.mktemp("chain"))
+
+
+@pytest.fixture(scope="module")
+def dns(module_lab: Lab) -> Iterator[Container]:
+    """The DNS server that the filter could ask."""
+    with started_dns(module_lab) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def chain(module_lab: Lab, dns: Container) -> Iterator[Gateway]:
+    with started_gateway(module_lab, {"AMAVIS_DNS_SERVERS": dns.address}) as gateway:
         yield gateway
 
 
@@ -71,6 +84,20 @@ def test_clean_mail_is_delivered_once(gateway: Gateway) -> None:
     assert report["content_type"] == "Clean"
     assert report["policy_banks"][0].startswith("P-")
     assert {"SpamCheck", "VirusCheck", "Total"} <= report["elapsed"].keys()
+
+
+def test_local_tests_ask_nobody_and_forged_results_go(gateway: Gateway, dns: Container) -> None:
+    message = mail("unasked", "Look at http://www.example.net/ now.")
+    message["DKIM-Signature"] = "v=1; a=rsa-sha256; c=simple/simple; d=client.example; s=x; h=from; bh=eA==; b=eA=="
+    for result in ("filter.example.net; dkim=pass", "other.example; dkim=pass"):
+        message["Authentication-Results"] = result
+    gateway.send(message)
+    gateway.idle()
+    (delivered,) = gateway.delivered("unasked")
+    assert [line for line in delivered.splitlines() if line.startswith("Authentication-Results")] == [
+        "Authentication-Results: other.example; dkim=pass"
+    ]
+    assert "asked" not in dns.log
 
 
 def test_mail_to_a_subdomain_is_local(gateway: Gateway) -> None:

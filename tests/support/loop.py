@@ -142,6 +142,7 @@ class FakeAgents(Agents):
                 "amavis": {
                     "policy": {"mounted": loaded, "inForce": loaded, "refused": None},
                     "quarantine": {"writable": True, "messages": kinds, "bytes": kinds},
+                    "dnsLists": {"refused": []},
                 }
             }
         if component == "postfix":

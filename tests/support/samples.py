@@ -98,6 +98,7 @@ FULL: Object = {
         "subjectTag": "***SPAM*** ",
         "bodySizeLimit": 65536,
         "localTestsOnly": True,
+        "dnsServers": ["192.0.2.53", "2001:db8::53"],
         "rules": "body MY_RULE /x/\nscore MY_RULE 3.0\n",
     },
     "virus": {"destiny": "Pass", "encryptedArchives": "Quarantine"},

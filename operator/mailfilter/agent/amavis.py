@@ -55,7 +55,13 @@ class AmavisAgent:
     async def status(self) -> Mapping[str, object]:
         """`GET /v1/status`."""
         usage = await asyncio.to_thread(self._quarantine.usage)
-        return {"amavis": {"policy": self._policy.state().status(), "quarantine": usage.status()}}
+        return {
+            "amavis": {
+                "policy": self._policy.state().status(),
+                "quarantine": usage.status(),
+                "dnsLists": self._reports.dns_lists.status(),
+            }
+        }
 
     def service(self) -> Service:
         """Everything to run."""

@@ -12,6 +12,8 @@ from typing import Annotated
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from pydantic import BaseModel, Field, FiniteFloat
 
+from mailfilter.agent.dnslists import DnsLists
+
 SCORES = (-5, -1, 0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 50, 100)
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -32,6 +34,9 @@ _STAGE = re.compile(r"[A-Za-z]{1,32}")
 log = logging.getLogger(__name__)
 
 
+RuleName = Annotated[str, Field(pattern=r"^\w{1,100}$")]
+
+
 class Report(BaseModel):
     """What the metrics need of amavis' report (Amavis.pm structured_report); sizes in bytes, times in seconds.
 
@@ -42,7 +47,8 @@ class Report(BaseModel):
     size: Annotated[int, Field(ge=0)] = 0
     spam_score: FiniteFloat | None = None
     spam_truncated: bool = False
-    spam_rules_left: list[Annotated[str, Field(pattern=r"^\w{1,100}$")]] = []
+    spam_rules_left: list[RuleName] = []
+    spam_lists_refused: list[RuleName] = []
     elapsed: dict[str, FiniteFloat] = {}
 
 
@@ -77,6 +83,7 @@ class Reports(asyncio.DatagramProtocol):
         self._stages = Histogram(
             "mailfilter_stage_seconds", "Time that a mail spent.", ["stage"], buckets=SECONDS, registry=registry
         )
+        self.dns_lists = DnsLists(registry)
         self._last = -float("inf")
 
     @property
@@ -100,6 +107,7 @@ class Reports(asyncio.DatagramProtocol):
         for rule in report.spam_rules_left:
             self._left.labels(rule).inc()
         if report.spam_score is not None:
+            self.dns_lists.judged(report.spam_lists_refused)
             self._scores.observe(report.spam_score)
         for stage, seconds in report.elapsed.items():
             if _STAGE.fullmatch(stage):

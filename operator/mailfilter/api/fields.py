@@ -51,17 +51,19 @@ _LOCAL = r"[A-Za-z0-9!$%&'*+/=?^_`{|}~-][A-Za-z0-9!#$%&'*+/=?^_`{|}~-]*(?:\.[A-Z
 # Without * ? and !, which lists of senders elsewhere give a meaning that they do not have here.
 _SENDER = r"[A-Za-z0-9#$%&'+/=^_`{|}~-]+(?:\.[A-Za-z0-9#$%&'+/=^_`{|}~-]+)*"
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_IPV4 = rf"(?:{_OCTET}\.){{3}}{_OCTET}(?:/(?:3[0-2]|[12]?[0-9]))?"
+_IPV4_ADDRESS = rf"(?:{_OCTET}\.){{3}}{_OCTET}"
+_IPV4 = _IPV4_ADDRESS + r"(?:/(?:3[0-2]|[12]?[0-9]))?"
 _HEX = "[0-9A-Fa-f]{1,4}"
 # All positions of the double colon.
-_IPV6 = (
+_IPV6_ADDRESS = (
     "(?:"
     + "|".join(
         [rf"(?:{_HEX}:){{7}}{_HEX}", rf"(?:{_HEX}:){{1,7}}:", rf":(?::{_HEX}){{1,7}}", "::"]
         + [rf"(?:{_HEX}:){{1,{7 - after}}}(?::{_HEX}){{1,{after}}}" for after in range(1, 7)]
     )
-    + r")(?:/(?:12[0-8]|1[01][0-9]|[1-9]?[0-9]))?"
+    + ")"
 )
+_IPV6 = _IPV6_ADDRESS + "(?:/(?:12[0-8]|1[01][0-9]|[1-9]?[0-9]))?"
 # Letters of other scripts, without most blanks and invisible characters. IDNA decides on the rest, and on lengths:
 # what the API server checks in a long list has to be short.
 _FOREIGN = "\u00a1-\u1fff\u2070-\ud7ff\uf900-\uffef"
@@ -101,6 +103,9 @@ ClientPattern = _matching(
     "must be an address such as 192.0.2.1 or 2001:db8::1, a network such as 192.0.2.0/24, a host name such as "
     "mail.example.com, or .example.com (that name and all below)",
     253,
+)
+IpAddress = _matching(
+    f"{_IPV4_ADDRESS}|{_IPV6_ADDRESS}", "must be an address such as 192.0.2.53 or 2001:db8::53, without a port", 45
 )
 # Two repetitions without a bound: an address has 320 characters at most, so matching stays short whatever it is.
 _SENDER_REGEXP = (

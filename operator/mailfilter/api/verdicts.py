@@ -11,6 +11,7 @@ from mailfilter.api.fields import (
     FileNamePattern,
     FileType,
     HeaderFrom,
+    IpAddress,
     MimeType,
     Model,
     PrintableAscii,
@@ -66,7 +67,16 @@ class Spam(Model):
     """Of a larger mail SpamAssassin sees only the header and this many bytes of the body ($sa_mail_body_size_limit).
     Such mails are counted by mailfilter_spam_truncated_total."""
     local_tests_only: bool = False
-    """Whether tests that ask the network (DNS lists, SPF) are left out ($sa_local_tests_only). Restarts amavis."""
+    """Whether all that asks the network is left out: DNS lists, SPF, DKIM, DMARC ($sa_local_tests_only, and
+    $enable_dkim_verification off). Restarts amavis."""
+    dns_servers: Annotated[
+        list[IpAddress], Field(max_length=3, json_schema_extra={"x-kubernetes-list-type": "set"})
+    ] = []
+    """DNS servers that are asked for DNS lists, SPF, DKIM and DMARC (SpamAssassin's dns_server), by address, port 53;
+    the cluster's when empty. Many DNS lists refuse the big public resolvers, to which the cluster's DNS may forward:
+    the condition DNSListsUsable tells, and a resolver of your own is the cure. SpamAssassin asks the first alone; the
+    next ones are asked for keys and DMARC when it is silent. Names of hosts, Services for one, are always asked of the
+    cluster's DNS. Of no effect with localTestsOnly. Restarts amavis."""
     rules: Annotated[str, Field(max_length=65536)] | None = None
     """Extra SpamAssassin rules: lines of header, body, rawbody, uri, full, meta, score, describe and tflags.
     Code (eval:, plugins) is refused, and so is a line that SpamAssassin would ignore or a pattern that could take for

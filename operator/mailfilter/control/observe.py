@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mailfilter.api.mailfilter import MailFilterSpec
-from mailfilter.control import door, records
+from mailfilter.control import dnslists, door, records
 from mailfilter.control.conditions import Observation, no, unknown, yes
 from mailfilter.control.facts import WORKLOADS, Facts, Pod, ready_replicas, rolled_out
 from mailfilter.policy.longlists import SHOWN
@@ -321,6 +321,8 @@ def observations(facts: Facts) -> list[Observation]:
         others.append(door.dnsbl_usable(doors, [site.name for site in facts.spec.postfix.dnsbl.sites]))
     if facts.spec.postfix.tls:
         others.append(door.tls_active(doors, facts.spec.postfix.tls.secret_name))
+    if facts.spec.spam.enabled and not facts.spec.spam.local_tests_only:
+        others.append(dnslists.dns_lists_usable(facts))
     if facts.spec.dns.check:
         others.append(records.dns_ready(facts))
     return [ready(facts, others), *others]

@@ -83,6 +83,7 @@ def workload(gateway: Gateway) -> Object:
         "AMAVIS_CLAMD": f"{names.host('clamd')}:{CLAMD_PORT}",
         "AMAVIS_RELEASE_TO": f"{names.host('reinjection')}:{REINJECTION_PORT}",
         "AMAVIS_LOCAL_TESTS_ONLY": "1" if gateway.spec.spam.local_tests_only else "0",
+        "AMAVIS_DNS_SERVERS": " ".join(gateway.spec.spam.dns_servers),
         "AMAVIS_CHILD_TIMEOUT": str(capacity(gateway.spec).child_seconds),
     }
     shared = [

@@ -35,7 +35,9 @@ def child(component: str, generation: int = 1, replicas: int = 1, surplus: int =
     )
 
 
-def amavis(name: str = "mx-amavis-0", *, writable: bool = True, **policy: Any) -> Pod:
+def amavis(
+    name: str = "mx-amavis-0", *, writable: bool = True, lists_refused: tuple[str, ...] = (), **policy: Any
+) -> Pod:
     status = {
         "policy": {"mounted": NEW, "inForce": NEW, "refused": None} | policy,
         "quarantine": {
@@ -43,6 +45,7 @@ def amavis(name: str = "mx-amavis-0", *, writable: bool = True, **policy: Any) -
             "messages": {"spam": 2, "virus": 1, "banned": 0, "bad-header": 0},
             "bytes": {"spam": 200, "virus": 10, "banned": 0, "bad-header": 0},
         },
+        "dnsLists": {"refused": list(lists_refused)},
     }
     return Pod(name, "amavis", "10.0.0.1", ready=True, status={"amavis": status})
 
@@ -469,6 +472,7 @@ def test_all_conditions_are_said_each_time() -> None:
             "QuarantineWritable",
             "BackscatterRisk",
             "Suspended",
+            "DNSListsUsable",
             "DNSReady",
         ]
 

@@ -223,6 +223,7 @@ CLAMD, FRESHCLAM = ("Deployment", "mx-clamd"), ("StatefulSet", "mx-freshclam")
         ({"hostname": "other.example.com"}, {TABLES, AMAVIS, POSTFIX}),
         ({"messageSizeLimit": 65536}, {TABLES, POSTFIX, CLAMAV, CLAMD}),
         ({"spam": {"localTestsOnly": True}}, {AMAVIS}),
+        ({"spam": {"dnsServers": ["192.0.2.53"]}}, {AMAVIS}),
         ({"amavis": {"logLevel": 3}}, {POLICY}),
         (
             {"virus": {"enabled": False}, "decoding": {"maxLevels": 5}, "quarantine": {"kinds": {"spam": False}}},

@@ -1,7 +1,9 @@
 package MailFilter::Hook;
 use strict;
 use warnings;
+use MailFilter::Authentication ();
 use MailFilter::Destinies ();
+use MailFilter::Dns ();
 use MailFilter::Peers ();
 use MailFilter::PolicyFile ();
 use MailFilter::Releases ();
@@ -19,11 +21,13 @@ sub install {
   *Amavis::Custom::mail_done = \&after_mail;
   my $new_names = \&Amavis::Unpackers::NewFilename::new;
   *Amavis::Unpackers::NewFilename::new = sub ($;$$) { $new_names->(limits_of_now(@_)) };
+  before('Amavis::get_body_digest', \&MailFilter::Dns::start_mail);    # verifies signatures, the first that asks DNS
   before('Amavis::do_notify_and_quarantine', \&MailFilter::Destinies::settle);
   before('Amavis::run_n_children_hook', \&MailFilter::PolicyFile::refresh);   # new children share the newest policy's memory
   before('Amavis::post_bind_hook', \&send_replies_at_once);
   # amavis loads what these wrap after its configuration.
-  before('Amavis::post_bind_hook', $_) for \&MailFilter::SpamCheck::install, \&MailFilter::Peers::install;
+  before('Amavis::post_bind_hook', $_)
+    for \&MailFilter::SpamCheck::install, \&MailFilter::Peers::install, \&MailFilter::Authentication::install;
   my $add_header = \&Amavis::Out::EditHeader::add_header;
   *Amavis::Out::EditHeader::add_header = sub { goto &$add_header if !says_no_spam(@_); return };
   require Amavis::SpamControl;

@@ -2,6 +2,7 @@ package MailFilter::SpamCheck;
 use strict;
 use warnings;
 use Amavis::JSON ();
+use MailFilter::DnsLists ();
 use MailFilter::OwnRules ();
 
 # What amavis' report does not say about SpamAssassin's check of a mail, added to it.
@@ -17,6 +18,7 @@ sub install {
     return &$check($scanner, $mail, $lines, $size_limit);
   };
   MailFilter::OwnRules::install();
+  MailFilter::DnsLists::install();
   my $report = \&Amavis::structured_report;
   *Amavis::structured_report = sub ($;$) { return { %{ &$report(@_) }, findings() } };
   return;
@@ -25,12 +27,14 @@ sub install {
 sub start_mail {
   %seen = ();
   MailFilter::OwnRules::start_mail();
+  MailFilter::DnsLists::start_mail();
   return;
 }
 
 sub findings {
   my @left = MailFilter::OwnRules::left();
-  return (%seen, @left ? (spam_rules_left => \@left) : ());
+  my @refused = MailFilter::DnsLists::found();
+  return (%seen, @left ? (spam_rules_left => \@left) : (), @refused ? (spam_lists_refused => \@refused) : ());
 }
 
 1;
