@@ -256,5 +256,6 @@ def test_dns_that_does_not_answer_loses_no_mail(chain: Authenticated) -> None:
     chain.send(letter("silence", "alice@silent.com", signatures), NAMED, sender="alice@silent.com", helo="silent.com")
     chain.gateway.idle()
     (delivered,) = chain.gateway.delivered("silence")
+    assert results(delivered)[0].startswith(f"{HOST} (amavis); dkim=temperror ")
     assert "query timed out" in results(delivered)[0]
     assert "status=deferred" not in chain.gateway.postfix.log

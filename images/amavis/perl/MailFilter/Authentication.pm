@@ -34,6 +34,16 @@ sub install {
   return;
 }
 
+# Mail::DKIM calls a signature invalid whose key DNS did not tell. That is not the signature's fault (RFC 8601, 2.7.1).
+sub start_mail {
+  my ($mail) = @_;
+  for my $signature (@{ $mail->dkim_signatures_all || [] }) {
+    my ($why) = ($signature->result_detail // '') =~ /\Ainvalid \(public key: (DNS .*)\)\z/s or next;
+    $signature->result('temperror', $why);
+  }
+  return;
+}
+
 sub drop_forged {
   my ($header) = @_;
   $header->edit_header('Authentication-Results', sub {

@@ -50,6 +50,7 @@ sub before {
 sub before_mail {
   my ($class, $connection, $mail) = @_;
   MailFilter::SpamCheck::start_mail();
+  MailFilter::Authentication::start_mail($mail);
   Amavis::load_policy_bank(MailFilter::PolicyFile::bank(), $mail);
   return bless {}, $class;
 }
