@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge
 
-from mailfilter.agent import probes
+from mailfilter.agent import openapi, probes
+from mailfilter.agent.held import HeldMails
+from mailfilter.agent.index import Index
 from mailfilter.agent.policy import Policy
 from mailfilter.agent.quarantine import Quarantine
 from mailfilter.agent.release import Releases
 from mailfilter.agent.reports import Reports
 from mailfilter.agent.service import Service
 from mailfilter.agent.settings import Settings
+from mailfilter.agent.volume import Volume
 from mailfilter.agent.web import api, monitoring
 
 READY_SECONDS = 20.0
@@ -28,8 +31,10 @@ class AmavisAgent:
         self._settings = settings
         self.registry = CollectorRegistry()
         self._policy = Policy(settings.policy_file, settings.amavis_run)
-        self._quarantine = Quarantine(settings.quarantine)
-        self._reports = Reports(self.registry)
+        volume = Volume(settings.quarantine, Index(settings.index))
+        self._quarantine = Quarantine(volume)
+        self._held = HeldMails(volume)
+        self._reports = Reports(self.registry, self._held.announce)
         self._releases = Releases(settings.quarantine, settings.amavis_run / "amavisd.sock", self.registry)
         self._up = Gauge("mailfilter_amavis_up", "1 when amavis serves.", registry=self.registry)
         self.registry.register(self._policy)
@@ -54,14 +59,22 @@ class AmavisAgent:
 
     async def status(self) -> Mapping[str, object]:
         """`GET /v1/status`."""
-        usage = await asyncio.to_thread(self._quarantine.usage)
+        quarantine = await asyncio.to_thread(self._quarantine.status)
         return {
             "amavis": {
                 "policy": self._policy.state().status(),
-                "quarantine": usage.status(),
+                "quarantine": quarantine,
                 "dnsLists": self._reports.dns_lists.status(),
             }
         }
+
+    def routes(self) -> list[web.RouteDef]:
+        """The API, but for the status."""
+        return [
+            web.get(openapi.PATH, _document),
+            web.post("/v1/releases", self._releases.handle),
+            *self._held.routes(),
+        ]
 
     def service(self) -> Service:
         """Everything to run."""
@@ -70,8 +83,18 @@ class AmavisAgent:
             sites={
                 settings.metrics_port: monitoring(self.ready, self.registry, self.before_scrape),
                 settings.api_port: api(
-                    settings.token_file, self.status, [web.post("/v1/releases", self._releases.handle)]
+                    settings.token_file,
+                    self.status,
+                    self.routes(),
                 ),
             },
-            background=[self._policy.watch(), self._reports.listen(settings.amavis_run / "report.sock")],
+            background=[
+                self._policy.watch(),
+                self._reports.listen(settings.amavis_run / "report.sock"),
+                self._held.follow(),
+            ],
         )
+
+
+async def _document(_request: web.Request) -> web.Response:
+    return web.json_response(openapi.document())

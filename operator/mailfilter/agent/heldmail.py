@@ -1,4 +1,4 @@
-"""What amavis wrote about a mail at the top of its quarantine file.
+"""What amavis wrote about a mail at the top of its quarantine file, and what its sender wrote below.
 
 amavis puts its own header fields first: Return-Path, Delivered-To, X-Envelope-*, X-Quarantine-ID, X-Amavis-*, X-Spam-*,
 then a Received field of its own (Amavis.pm do_quarantine, Out/Local.pm). What follows is the sender's, who may write
@@ -10,17 +10,25 @@ import os
 import re
 import stat
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
+from mailfilter.agent.headers import readable
+
 BLOCK_LIMIT = 1 << 20
 """Bytes of the longest header block: 1000 recipients with the longest addresses, twice, fit in."""
+LETTER_LIMIT = 1 << 18
+"""Bytes of the sender's header in which From and Subject are looked for."""
 
 _OURS = re.compile(
     rb"(return-path|delivered-to|x-envelope-(?:from|to|to-blocked)|x-quarantine-id|x-(?:amavis|spam)-[a-z-]+):(.*)",
     re.IGNORECASE | re.DOTALL,
 )
+_SENDERS = re.compile(rb"(from|subject|date|message-id):(.*)", re.IGNORECASE | re.DOTALL)
+_SCORE = re.compile(r"([A-Za-z0-9_]{1,64})=(-?[0-9.]{1,12})")
 _ADDRESS = re.compile(r'[\s,]*+<((?:"(?:\\.|[^"\\])*+"|[^<>"])*+)>')
 
 
@@ -37,8 +45,14 @@ class HeldMail:
     recipients: tuple[str, ...]
     blocked: tuple[str, ...] | None
     """Recipients who did not get the mail; None when the file does not say (it then was all of them)."""
-    score: str
+    score: float | None
+    """SpamAssassin's, the highest of all recipients; None when the mail was not scored."""
     alerts: tuple[str, ...]
+    """X-Amavis-Alert: the virus, the banned part, the bad header."""
+    tests: dict[str, float] = field(default_factory=dict)
+    """SpamAssassin's rules that hit, with what each added to the score."""
+    letter: dict[str, str] = field(default_factory=dict)
+    """What the sender wrote as from, subject, date and message-id, readable: nothing to rely on."""
 
     @property
     def held_for(self) -> tuple[str, ...]:
@@ -51,8 +65,9 @@ class HeldMail:
         return any(alert.startswith("INFECTED") for alert in self.alerts)
 
 
-def read(path: Path) -> HeldMail:
-    """Reads the top of a quarantine file, plain or (by its name) gzip.
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A quarantine file, plain or (by its name) gzip, as amavis was given it.
 
     Raises FileNotFoundError, HeldMailError for a file that is no held mail or is damaged, OSError for other trouble.
     """
@@ -62,17 +77,33 @@ def read(path: Path) -> HeldMail:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise HeldMailError("not a plain file")
         if path.suffix != ".gz":
-            return parse(file)
+            yield file
+            return
         try:
             with gzip.GzipFile(fileobj=file) as plain:
-                return parse(cast(IO[bytes], plain))
+                yield cast(IO[bytes], plain)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise HeldMailError(f"damaged gzip file: {error}") from error
 
 
+def read(path: Path) -> HeldMail:
+    """Reads the top of a quarantine file. Raises what `opened` raises."""
+    with opened(path) as file:
+        return parse(file)
+
+
 def parse(file: IO[bytes]) -> HeldMail:
     """Parses the top of an open quarantine file, reading no more than it must. Raises HeldMailError."""
-    fields = _own_fields(file)
+    fields: list[tuple[str, str]] = []
+    letter: dict[str, str] = {}
+    lines = _fields(file)
+    for one in lines:
+        own = _OURS.fullmatch(one)
+        if own is None:
+            letter = _letter(one, lines)
+            break
+        value = own[2].replace(b"\r", b"").replace(b"\n", b"").strip()
+        fields.append((own[1].decode().lower(), value.decode(errors="backslashreplace")))
 
     def first(name: str) -> str | None:
         return next((value for key, value in fields if key == name), None)
@@ -84,8 +115,10 @@ def parse(file: IO[bytes]) -> HeldMail:
         sender=_bare(first("x-envelope-from")),
         recipients=addresses(recipients or ""),
         blocked=None if blocked is None else addresses(blocked),
-        score=first("x-spam-score") or "",
+        score=_number(first("x-spam-score")),
         alerts=tuple(value for key, value in fields if key == "x-amavis-alert"),
+        tests=_tests(first("x-spam-status") or ""),
+        letter=letter,
     )
 
 
@@ -93,28 +126,53 @@ def _bare(value: str | None) -> str:
     return (value or "").removeprefix("<").removesuffix(">")
 
 
-def _own_fields(file: IO[bytes]) -> list[tuple[str, str]]:
-    fields: list[tuple[str, str]] = []
+def _number(value: str | None) -> float | None:
+    try:
+        return float(value) if value else None
+    except ValueError:
+        return None
+
+
+def _tests(status: str) -> dict[str, float]:
+    listed = status.partition("tests=[")[2].partition("]")[0]
+    return {name: number for name, value in _SCORE.findall(listed) if (number := _number(value)) is not None}
+
+
+def _fields(file: IO[bytes]) -> Iterator[bytes]:
+    """The header, field by field. Raises HeldMailError for a field that does not end."""
     # Lines of the field so far: joining them one by one would take quadratic time.
-    field: list[bytes] = []
+    lines: list[bytes] = []
     left = BLOCK_LIMIT
     while True:
         line = file.readline(left)
         left -= len(line)
         if left <= 0:
-            raise HeldMailError(f"the header of amavis is longer than {BLOCK_LIMIT} bytes")
+            raise HeldMailError(f"the header is longer than {BLOCK_LIMIT} bytes")
         if line.startswith((b" ", b"\t")):
-            field.append(line)
+            lines.append(line)
             continue
-        if field:
-            own = _OURS.fullmatch(b"".join(field))
-            if own is None:
-                return fields
-            value = own[2].replace(b"\r", b"").replace(b"\n", b"").strip()
-            fields.append((own[1].decode().lower(), value.decode(errors="backslashreplace")))
+        if lines:
+            yield b"".join(lines)
         if line in (b"", b"\n", b"\r\n"):
-            return fields
-        field = [line]
+            return
+        lines = [line]
+
+
+def _letter(first: bytes, others: Iterator[bytes]) -> dict[str, str]:
+    """The sender's own fields, of each the first, as far as they stand near the top."""
+    found: dict[str, str] = {}
+    left = LETTER_LIMIT
+    one: bytes | None = first
+    try:
+        while one is not None and left > 0:
+            left -= len(one)
+            if match := _SENDERS.fullmatch(one):
+                found.setdefault(match[1].decode().lower(), readable(match[2]))
+            one = next(others, None)
+    except HeldMailError:
+        # However long the sender's header is, amavis' own was read.
+        return found
+    return found
 
 
 def addresses(value: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,89 +11,70 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-KINDS = ("spam", "virus", "banned", "bad-header")
+from mailfilter.agent.search import KINDS
+from mailfilter.agent.volume import Volume
+
 INTERVAL = 15.0
-"""Seconds for which one look at the directories is good."""
+"""Seconds for which one look at the volume is good."""
 
 
 @dataclass(frozen=True)
-class Usage:
-    """One look at the quarantine; sizes in bytes."""
+class Space:
+    """One look at the volume; sizes in bytes."""
 
     writable: bool
-    messages: dict[str, int]
-    bytes: dict[str, int]
     capacity: int
     free: int
-
-    def status(self) -> dict[str, object]:
-        """The form of `GET /v1/status`."""
-        return {
-            "writable": self.writable,
-            "messages": self.messages,
-            "bytes": self.bytes,
-            "capacityBytes": self.capacity,
-            "freeBytes": self.free,
-        }
 
 
 class Quarantine(Collector):
     """The quarantine directory of the pod. Its methods block; call them in a thread."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
         self._lock = threading.Lock()
-        self._seen: tuple[float, Usage] | None = None
+        self._seen: tuple[float, Space] | None = None
 
-    def usage(self) -> Usage:
-        """The usage, at most INTERVAL old. Raises OSError when the volume cannot be read."""
+    def space(self) -> Space:
+        """The volume's state, at most INTERVAL old. Raises OSError when it cannot be read."""
         with self._lock:
             if self._seen is None or time.monotonic() - self._seen[0] > INTERVAL:
-                self._seen = (time.monotonic(), look(self._root))
+                self._seen = (time.monotonic(), look(self._volume.root))
             return self._seen[1]
+
+    def status(self) -> dict[str, object]:
+        """The form of `GET /v1/status`; what is held is null as long as the files are being looked through."""
+        space, counts = self.space(), self._volume.index.counts() if self._volume.complete else None
+        return {
+            "writable": space.writable,
+            "messages": counts and {kind: count.messages for kind, count in counts.items()},
+            "bytes": counts and {kind: count.bytes for kind, count in counts.items()},
+            "capacityBytes": space.capacity,
+            "freeBytes": space.free,
+        }
 
     def collect(self) -> Iterable[Metric]:
         """The metrics of the quarantine."""
-        usage = self.usage()
-        messages = GaugeMetricFamily("mailfilter_quarantine_messages", "Held mails.", labels=["kind"])
-        size = GaugeMetricFamily("mailfilter_quarantine_bytes", "Size of held mails.", labels=["kind"])
-        for kind in KINDS:
-            messages.add_metric([kind], usage.messages[kind])
-            size.add_metric([kind], usage.bytes[kind])
-        yield from (messages, size)
-        yield GaugeMetricFamily("mailfilter_quarantine_free_bytes", "Free space of the volume.", usage.free)
-        yield GaugeMetricFamily("mailfilter_quarantine_capacity_bytes", "Size of the volume.", usage.capacity)
+        space = self.space()
+        if self._volume.complete:
+            messages = GaugeMetricFamily("mailfilter_quarantine_messages", "Held mails.", labels=["kind"])
+            size = GaugeMetricFamily("mailfilter_quarantine_bytes", "Size of held mails.", labels=["kind"])
+            for kind, count in self._volume.index.counts().items():
+                messages.add_metric([kind], count.messages)
+                size.add_metric([kind], count.bytes)
+            yield from (messages, size)
+        yield GaugeMetricFamily("mailfilter_quarantine_free_bytes", "Free space of the volume.", space.free)
+        yield GaugeMetricFamily("mailfilter_quarantine_capacity_bytes", "Size of the volume.", space.capacity)
 
 
-def look(root: Path) -> Usage:
-    """Counts the files below `root` and tries to write. Raises OSError when the volume cannot be read."""
-    sizes = {kind: list(_sizes(root / kind)) for kind in KINDS}
+def look(root: Path) -> Space:
+    """Asks for the space below `root` and tries to write. Raises OSError when the volume cannot be read."""
     volume = os.statvfs(root)
-    return Usage(
+    return Space(
         writable=all(_writable(root / kind) for kind in KINDS),
-        messages={kind: len(found) for kind, found in sizes.items()},
-        bytes={kind: sum(found) for kind, found in sizes.items()},
         capacity=volume.f_blocks * volume.f_frsize,
         free=volume.f_bavail * volume.f_frsize,
     )
-
-
-def _sizes(directory: Path) -> Iterator[int]:
-    try:
-        entries = os.scandir(directory)
-    except FileNotFoundError:
-        return
-    with entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _sizes(Path(entry.path))
-                continue
-            try:
-                yield entry.stat(follow_symlinks=False).st_size
-            except FileNotFoundError:
-                continue
 
 
 def _writable(directory: Path) -> bool:

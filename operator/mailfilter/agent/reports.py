@@ -6,6 +6,7 @@ import logging
 import re
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +48,7 @@ class Report(BaseModel):
     size: Annotated[int, Field(ge=0)] = 0
     spam_score: FiniteFloat | None = None
     spam_truncated: bool = False
+    quarantine: str | None = None
     spam_rules_left: list[RuleName] = []
     spam_lists_refused: list[RuleName] = []
     elapsed: dict[str, FiniteFloat] = {}
@@ -60,7 +62,9 @@ def verdict(content_type: str) -> str:
 class Reports(asyncio.DatagramProtocol):
     """Counts the reports. What is no report is counted too, and otherwise ignored."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, held: Callable[[str], None]) -> None:
+        """held: takes the quarantine id of each mail that amavis has stored."""
+        self._held = held
         self._mails = Counter("mailfilter_mails", "Judged mails.", ["verdict"], registry=registry)
         self._bytes = Counter("mailfilter_mail_bytes", "Size of judged mails.", registry=registry)
         self._malformed = Counter(
@@ -100,6 +104,8 @@ class Reports(asyncio.DatagramProtocol):
             log.warning("not a report of amavis: %s", str(error).splitlines()[0])
             return
         self._last = time.monotonic()
+        if report.quarantine:
+            self._held(report.quarantine)
         self._mails.labels(verdict(report.content_type)).inc()
         self._bytes.inc(report.size)
         if report.spam_truncated:

@@ -20,6 +20,7 @@ class Settings(BaseSettings):
     policy_file: Path = Path("/etc/mailfilter/policy/policy.json")
     amavis_run: Path = Path("/run/amavis")
     quarantine: Path = Path("/var/lib/amavis/quarantine")
+    index: Path = Path("/tmp/held.sqlite")
     amavis_port: int = 10024
 
     table_sources: Path = Path("/etc/mailfilter/postfix")

@@ -170,10 +170,10 @@ def signatures_fresh(facts: Facts, now: datetime | None = None) -> Observation:
 
 
 def quarantine(facts: Facts) -> dict[str, Any] | None:
-    """status.quarantine; None while no agent can be asked. All pods see the same volume."""
+    """status.quarantine; None while no agent knows what is held. All pods see the same volume."""
     for pod in facts.of("amavis"):
-        found = (pod.status or {}).get("amavis", {}).get("quarantine")
-        if found:
+        found = (pod.status or {}).get("amavis", {}).get("quarantine", {})
+        if found.get("messages") is not None:
             messages: dict[str, int] = found["messages"]
             return {
                 "messages": sum(messages.values()),

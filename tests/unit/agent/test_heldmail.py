@@ -23,8 +23,10 @@ def test_all_of_the_header_is_read_plain_or_gzip(quarantine, name):
         sender="alice@client.test",
         recipients=("bob@example.test", "carol@example.test"),
         blocked=("bob@example.test",),
-        score="999.998",
+        score=999.998,
         alerts=(),
+        tests={"BAYES_00": -1.9, "GTUBE": 1000, "LOCAL_NO_ADDRESS": 0.001},
+        letter={"from": "alice@client.test", "subject": "hello"},
     )
     assert mail.held_for == ("bob@example.test",)
 
@@ -155,3 +157,15 @@ def test_local_parts_keep_their_case():
 
 def test_an_odd_sender_does_not_keep_the_mail_back():
     assert parsed("X-Envelope-From: =?x?= odd\nX-Envelope-To: <a@x>\n\n").held_for == ("a@x",)
+
+
+def test_a_long_header_of_the_sender_hides_nothing_of_amavis(quarantine):
+    mail = "Subject: first\nSubject: second\nX-Long: " + "x" * (1 << 20) + "\nFrom: late@x\n\nbody\n"
+    found = read(quarantine.root / quarantine.hold(mail=mail))
+    assert found.held_for == ("bob@example.test",)
+    assert found.letter == {"subject": "first"}
+
+
+@pytest.mark.parametrize("status", ["", "Yes, score=5", "tests=[A=1e400, B=x, =1, C=-.5, D=1.2.3]", "tests=[" * 99])
+def test_odd_lists_of_tests_are_read_as_far_as_they_go(status):
+    assert parsed(f"X-Spam-Status: {status}\n\n").tests.keys() <= {"A", "C", "D"}

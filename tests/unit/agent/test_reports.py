@@ -25,8 +25,19 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-def reports(registry) -> Reports:
-    return Reports(registry)
+def held() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def reports(registry, held) -> Reports:
+    return Reports(registry, held.append)
+
+
+def test_only_a_mail_that_is_held_is_announced(reports, held):
+    for report in (GTUBE, GTUBE | {"quarantine": "spam/e/eV1lJVlIrMwQ.gz"}, {"content_type": "Clean"}):
+        reports.datagram_received(json.dumps(report).encode(), None)
+    assert held == ["spam/e/eV1lJVlIrMwQ.gz"]
 
 
 def test_a_report_counts(reports, registry):

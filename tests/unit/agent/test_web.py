@@ -74,7 +74,10 @@ def probed(monkeypatch) -> Amavis:
 
 @pytest.fixture
 def agent(tmp_path) -> AmavisAgent:
-    return AmavisAgent(Settings(policy_file=tmp_path / "policy.json", amavis_run=tmp_path, quarantine=tmp_path))
+    settings = Settings(
+        policy_file=tmp_path / "policy.json", amavis_run=tmp_path, quarantine=tmp_path, index=tmp_path / "held.sqlite"
+    )
+    return AmavisAgent(settings)
 
 
 async def test_readiness_is_the_daemons_and_health_the_agents(agent, probed, aiohttp_client_for):
@@ -92,7 +95,7 @@ async def test_metrics_tell_whether_amavis_serves(agent, probed, aiohttp_client_
     assert answer.headers["Content-Type"].startswith("text/plain")
     text = await answer.text()
     assert "\nmailfilter_amavis_up 1.0\n" in text
-    assert '\nmailfilter_quarantine_messages{kind="bad-header"} 0.0\n' in text
+    assert "\nmailfilter_quarantine_free_bytes " in text
     probed.trouble = ProbeError("refused")
     assert "\nmailfilter_amavis_up 0.0\n" in await (await client.get("/metrics")).text()
 
