@@ -138,6 +138,8 @@ FULL: Object = {
     "quarantine": {
         "storage": {"size": "20Gi", "storageClassName": "shared", "accessMode": "ReadWriteMany"},
         "reclaim": "Delete",
+        "retention": {"spam": 30, "virus": 7, "banned": 14, "badHeader": 1},
+        "maxSize": "8Gi",
         "kinds": {"virus": False, "spam": False, "banned": False, "badHeader": True},
     },
     "messageSizeLimit": 52428800,

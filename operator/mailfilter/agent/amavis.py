@@ -7,6 +7,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge
 
 from mailfilter.agent import openapi, probes
+from mailfilter.agent.expiry import Expiry
 from mailfilter.agent.held import HeldMails
 from mailfilter.agent.index import Index
 from mailfilter.agent.policy import Policy
@@ -34,6 +35,7 @@ class AmavisAgent:
         volume = Volume(settings.quarantine, Index(settings.index))
         self._quarantine = Quarantine(volume)
         self._held = HeldMails(volume)
+        self._expiry = Expiry(volume, self.registry)
         self._reports = Reports(self.registry, self._held.announce)
         self._releases = Releases(settings.quarantine, settings.amavis_run / "amavisd.sock", self.registry)
         self._up = Gauge("mailfilter_amavis_up", "1 when amavis serves.", registry=self.registry)
@@ -73,6 +75,7 @@ class AmavisAgent:
         return [
             web.get(openapi.PATH, _document),
             web.post("/v1/releases", self._releases.handle),
+            web.post("/v1/expiry", self._expiry.handle),
             *self._held.routes(),
         ]
 

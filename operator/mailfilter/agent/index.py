@@ -26,7 +26,8 @@ CREATE INDEX IF NOT EXISTS held_kind ON held (kind, time, id, size);
 CREATE TABLE IF NOT EXISTS recipient (id TEXT, address TEXT, domain TEXT, PRIMARY KEY (id, address)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS recipient_address ON recipient (address);
 CREATE INDEX IF NOT EXISTS recipient_domain ON recipient (domain);
-CREATE TABLE IF NOT EXISTS record (name TEXT PRIMARY KEY, stamp INTEGER) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS held_mail_id ON held (mail_id);
+CREATE TABLE IF NOT EXISTS record (name TEXT PRIMARY KEY, stamp INTEGER, mail_id TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS released (mail_id TEXT, record TEXT, address TEXT, PRIMARY KEY (mail_id, record, address))
 WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS released_record ON released (record);
@@ -113,6 +114,19 @@ class Index:
             found[kind][age] = Count(number, size)
         return found
 
+    def oldest(self, before: float, kind: str | None = None) -> Iterator[tuple[str, int]]:
+        """Ids and sizes of what was stored before a time, the oldest first."""
+        # In parts: the whole may be long, and what was handed out may be deleted meanwhile.
+        after = (-1.0, "")
+        while rows := self._rows(
+            "SELECT time, id, size FROM held WHERE time < ? AND kind = coalesce(?, kind) AND (time, id) > (?, ?) "
+            "ORDER BY time, id LIMIT 500",
+            *(before, kind, *after),
+        ):
+            for stored, one, size in rows:
+                after = (stored, one)
+                yield one, size
+
     def known(self, directory: str) -> dict[str, tuple[int, int]]:
         """Id → stamp and size of the directory's mails."""
         rows = self._rows("SELECT id, stamp, size FROM held WHERE directory = ?", directory)
@@ -121,6 +135,10 @@ class Index:
     def known_records(self) -> dict[str, int]:
         """Name → stamp of the records of releases."""
         return dict(self._rows("SELECT name, stamp FROM record"))
+
+    def orphaned_records(self) -> list[tuple[str, int]]:
+        """Name and stamp of records whose mail is not held any more."""
+        return self._rows("SELECT name, stamp FROM record WHERE mail_id NOT IN (SELECT mail_id FROM held)")
 
     def store(self, mails: Iterable[Stored]) -> None:
         """Takes up mails, in place of what is known of them."""
@@ -144,7 +162,7 @@ class Index:
         """Takes up the record of a release: who was given the mail."""
         with self._transaction() as database:
             _remove_record(database, name)
-            database.execute("INSERT INTO record VALUES (?, ?)", (name, stamp))
+            database.execute("INSERT INTO record VALUES (?, ?, ?)", (name, stamp, mail_id))
             database.executemany("INSERT INTO released VALUES (?, ?, ?)", [(mail_id, name, who) for who in released])
 
     def remove_records(self, names: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from mailfilter.agent.expiry import ExpiryAnswer, ExpiryRequest
 from mailfilter.agent.held import Details, Page, Paging, Quarantine
 from mailfilter.agent.preview import Preview
 from mailfilter.agent.release import ReleaseAnswer, ReleaseRequest
@@ -53,6 +54,14 @@ OPERATIONS = (
     Operation("put", f"{_ONE}/seen", "Note that somebody has looked at the mail", errors=(404,)),
     Operation(
         "post", "/v1/releases", "Give a held mail to its recipients", ReleaseAnswer, body=ReleaseRequest, errors=(400,)
+    ),
+    Operation(
+        "post",
+        "/v1/expiry",
+        "Delete what has been held for too long, or is too much",
+        ExpiryAnswer,
+        body=ExpiryRequest,
+        errors=(400,),
     ),
 )
 _ERRORS = {

@@ -6,6 +6,7 @@ pods stored, what was deleted, what was there before this pod.
 
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,6 +20,8 @@ from mailfilter.api.fields import QuarantineId
 RELEASES, SEEN = ".releases", ".seen"
 # A younger file may still be written to, which its directory does not show.
 SETTLED_SECONDS = 10.0
+# A release that is asked about again after its mail is gone is answered from its record.
+RECORD_SECONDS = 7 * 86400
 # What a crash of the agent loses of a first look at many files.
 _BATCH = 500
 
@@ -49,6 +52,14 @@ class Volume:
         mail_id = quarantine_id.rpartition("/")[2].removesuffix(".gz")
         (self.root / SEEN / mail_id).unlink(missing_ok=True)
         self.index.remove([quarantine_id])
+
+    def forget_records(self, keep: Collection[str], before: float) -> None:
+        """Deletes records of releases whose mail is gone and whose key nobody asks for any more."""
+        for name, stamp in self.index.orphaned_records():
+            key = name.partition(".")[0]
+            if key not in keep and stamp / 1e9 < before - RECORD_SECONDS:
+                (self.root / RELEASES / name).unlink(missing_ok=True)
+                self.index.remove_records([name])
 
     def mark_seen(self, mail_id: str) -> None:
         """Somebody has looked at the mail. It stands on the volume, for all pods and for later. Raises OSError."""

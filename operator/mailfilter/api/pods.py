@@ -7,6 +7,7 @@ from pydantic import Field
 from mailfilter.api.content import QuarantineKinds
 from mailfilter.api.door import Dnsbl, Limits, Tls
 from mailfilter.api.fields import VALIDATIONS, HttpUrl, Model, ObjectName, Quantity, SignatureUrl, rule
+from mailfilter.api.retention import Kept
 
 
 class Storage(Model):
@@ -27,8 +28,8 @@ class QuarantineStorage(Storage):
     """More than one amavis pod needs ReadWriteMany."""
 
 
-class Quarantine(Model):
-    """Where blocked mail is held."""
+class Quarantine(Kept):
+    """Where blocked mail is held, and how long."""
 
     storage: QuarantineStorage = QuarantineStorage()
     """The volume."""

@@ -9,6 +9,8 @@ from mailfilter.stack.common import AGENT_PORT
 STATUS_SECONDS = 5
 # The next hop may take its time to answer.
 RELEASE_SECONDS = 120
+# Thousands of files may have to be deleted.
+EXPIRY_SECONDS = 60
 
 
 class AgentError(Exception):
@@ -32,6 +34,10 @@ class Agents:
     async def release(self, pod_ip: str, token: str, request: dict[str, Any]) -> dict[str, Any]:
         """`POST /v1/releases`. Raises AgentError."""
         return await self._call("POST", pod_ip, "/v1/releases", token, RELEASE_SECONDS, json=request)
+
+    async def expire(self, pod_ip: str, token: str, request: dict[str, Any]) -> None:
+        """`POST /v1/expiry`. Raises AgentError."""
+        await self._call("POST", pod_ip, "/v1/expiry", token, EXPIRY_SECONDS, json=request)
 
     async def flush(self, pod_ip: str, token: str) -> None:
         """`POST /v1/flush`. Raises AgentError."""

@@ -18,10 +18,11 @@ from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.cluster.agents import AgentError, Agents
 from mailfilter.cluster.api import Api, ApiError, problem
 from mailfilter.cluster.queue import Key
-from mailfilter.control import observe, records
+from mailfilter.control import observe, quarantine, records
 from mailfilter.control.cache import Cache, Child, ChildId
 from mailfilter.control.conditions import Observation, before, merged, no
 from mailfilter.control.events import record
+from mailfilter.control.expiry import Expiry
 from mailfilter.control.facts import Facts, Pod, held_up
 from mailfilter.control.lists import ListSources
 from mailfilter.policy import dns, postfix
@@ -63,6 +64,7 @@ class MailFilterLoop:
         self._agents = agents
         self._cache = cache
         self._settings = settings
+        self._expiry = Expiry(agents)
         self._applied: dict[Key, Applied] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -72,6 +74,7 @@ class MailFilterLoop:
             # What it owned is the garbage collector's.
             self._applied.pop(key, None)
             self._lists.forget(key)
+            self._expiry.forget(key)
             self._forget_metrics(key)
             return None
         namespace, name = key
@@ -110,6 +113,7 @@ class MailFilterLoop:
         conditions = await self._report(body, seen, _status(body, facts, seen))
         if observe.recovered(conditions):
             await self._flush(facts, gateway.token)
+        await self._expiry.run(key, facts, gateway.token, self._cache.releases.values())
         by_type = {one.type: one.status for one in seen}
         # While it is suspended as it should be, a gateway is not ready for long.
         steady = by_type["Ready"] == "True" or (
@@ -314,7 +318,7 @@ def _status(body: Object, facts: Facts, seen: list[Observation]) -> Object:
     }
     if facts.spec.dns.check and (listed := records.dns(facts) or (facts.dns_before and old.get("dns"))):
         status["dns"] = listed
-    for name, found in (("signatures", observe.signatures(facts)), ("quarantine", observe.quarantine(facts))):
+    for name, found in (("signatures", observe.signatures(facts)), ("quarantine", quarantine.held(facts))):
         value = found or old.get(name)
         if value:
             status[name] = {field: one for field, one in value.items() if one is not None}

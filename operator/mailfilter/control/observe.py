@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mailfilter.api.mailfilter import MailFilterSpec
-from mailfilter.control import dnslists, door, records
+from mailfilter.control import dnslists, door, quarantine, records
 from mailfilter.control.conditions import Observation, no, unknown, yes
 from mailfilter.control.facts import WORKLOADS, Facts, Pod, ready_replicas, rolled_out
 from mailfilter.policy.longlists import SHOWN
@@ -169,36 +169,6 @@ def signatures_fresh(facts: Facts, now: datetime | None = None) -> Observation:
     return yes(kind, "Fetched", f"the newest signature file is of {found['updated']}")
 
 
-def quarantine(facts: Facts) -> dict[str, Any] | None:
-    """status.quarantine; None while no agent knows what is held. All pods see the same volume."""
-    for pod in facts.of("amavis"):
-        found = (pod.status or {}).get("amavis", {}).get("quarantine", {})
-        if found.get("messages") is not None:
-            messages: dict[str, int] = found["messages"]
-            return {
-                "messages": sum(messages.values()),
-                "bytes": sum(found["bytes"].values()),
-                "byKind": messages,
-            }
-    return None
-
-
-def quarantine_writable(facts: Facts) -> Observation:
-    """True when every amavis pod can write to the quarantine; while one cannot, its mail waits."""
-    kind = "QuarantineWritable"
-    known = [pod for pod in facts.of("amavis") if pod.status]
-    if not known:
-        return unknown(kind, "AgentsUnreachable", "no amavis pod can be asked yet")
-    for pod in known:
-        if not (pod.status or {}).get("amavis", {}).get("quarantine", {}).get("writable"):
-            return no(
-                kind,
-                "NotWritable",
-                f"{pod.name} cannot write to the quarantine volume: mail to be held waits in the queue",
-            )
-    return yes(kind, "Writable", "held mail can be stored")
-
-
 def backscatter_risk(facts: Facts) -> Observation:
     """True when the gateway sends notices about blocked mail to its senders."""
     kind = "BackscatterRisk"
@@ -312,7 +282,8 @@ def observations(facts: Facts) -> list[Observation]:
         lists_valid(facts),
         scanner_available(facts),
         signatures_fresh(facts),
-        quarantine_writable(facts),
+        quarantine.writable(facts),
+        quarantine.space(facts),
         backscatter_risk(facts),
         suspended(facts),
     ]

@@ -256,23 +256,6 @@ CASES: list[tuple[str, Callable[[Facts], Observation], Facts, str, str, str]] = 
     ("nothing fetched", fresh, with_pods(mirror(None)), "False", "NoSignatures", "kubectl logs mx-freshclam-0"),
     ("stale", fresh, with_pods(mirror("2026-11-10T00:00:00Z")), "False", "Stale", "15 days"),
     ("own ones keep", fresh, with_pods(mirror("2026-01-01T00:00:00Z"), spec=OWN), "True", "Fetched", "2026-01-01"),
-    ("writable", observe.quarantine_writable, WELL, "True", "Writable", "held"),
-    (
-        "full",
-        observe.quarantine_writable,
-        with_pods(amavis(), amavis("b", writable=False)),
-        "False",
-        "NotWritable",
-        "b ",
-    ),
-    (
-        "silent quarantine",
-        observe.quarantine_writable,
-        with_pods(silent(amavis())),
-        "Unknown",
-        "AgentsUnreachable",
-        "amavis",
-    ),
     ("rolled out", observe.progressing, WELL, "False", "RolledOut", "all pods"),
     ("not created", observe.progressing, with_child("amavis", None), "True", "RollingOut", "amavis 0/0"),
     ("not seen", observe.progressing, with_child("amavis", child("amavis", 2)), "True", "RollingOut", "amavis 1/1"),
@@ -470,6 +453,7 @@ def test_all_conditions_are_said_each_time() -> None:
             "ScannerAvailable",
             "SignaturesFresh",
             "QuarantineWritable",
+            "QuarantineSpace",
             "BackscatterRisk",
             "Suspended",
             "DNSListsUsable",
@@ -522,12 +506,6 @@ def test_numbers() -> None:
         "oldestSeconds": 60,
     }
     assert observe.queue(without("postfix")) == {"active": 0, "deferred": 0, "oldestSeconds": 0}
-    assert observe.quarantine(WELL) == {
-        "messages": 3,
-        "bytes": 210,
-        "byKind": {"spam": 2, "virus": 1, "banned": 0, "bad-header": 0},
-    }
-    assert observe.quarantine(with_pods(silent(amavis()))) is None
     assert observe.signatures(WELL) == {"version": "27000", "updated": "2026-11-24T00:00:00Z"}
     assert observe.components(with_child("clamd", None))["clamd"] == {"ready": 0, "desired": 0}
     assert observe.components(WELL)["postfix"] == {"ready": 1, "desired": 1}
