@@ -9,7 +9,7 @@ import pytest
 
 from support import install
 from support.cluster import Cluster, Object
-from support.gateway import Gateway
+from support.gateway import SMALL, Gateway
 from support.mail import Post, Received, message, virus
 from support.run import CommandError, wait_for
 
@@ -88,10 +88,11 @@ def retrying(gateway: Gateway, name: str) -> Object:
 
 
 @contextmanager
-def refusing_for_a_while(gateway: Gateway) -> Iterator[None]:
-    """Postfix answers mail to bob@example.com with 451 on the reinjection port."""
-    gateway.apply(domains=domains(gateway.post, "example.com", aliases=TOO_MANY))
-    yield
+def refusing_for_a_while(gateway: Gateway) -> Iterator[dict[str, list[Object]]]:
+    """Postfix answers mail to bob@example.com with 451 on the reinjection port; the value is what makes it do so."""
+    refusing = {"domains": domains(gateway.post, "example.com", aliases=TOO_MANY)}
+    gateway.apply(**refusing)
+    yield refusing
     gateway.apply()
 
 
@@ -326,3 +327,23 @@ def test_no_mail_is_released_twice_whoever_dies_at_once(gateway: Gateway, kill: 
         # Only amavis' own death can leave it unknown whether Postfix has a mail.
         assert copies == 1 if result == ("Released", None) else copies <= 1
         assert result == ("Released", None) or (kill is kill_amavis and result == ("Failed", "Interrupted"))
+
+
+def test_b64_the_oldest_ends_when_too_much_is_held_but_nothing_that_is_to_be_released(gateway: Gateway) -> None:
+    mails = [offer(), offer()]
+    kept, gone = gateway.held(*mails)
+    with refusing_for_a_while(gateway) as refusing:
+        name = create(gateway, kept)
+        retrying(gateway, name)
+        gateway.apply(**refusing, quarantine=SMALL["quarantine"] | {"maxSize": "1"})
+        wait_for(lambda: held_messages(gateway) == 1, "the end of all other mail", 120)
+        assert release(gateway, gone)["messages"][0]["reason"] == "NotFound"
+        assert status(gateway, name)["phase"] == "Releasing"
+    assert ended(gateway, name)["phase"] == "Released"
+    copies_after(gateway, name, mails[0])
+    assert [len(gateway.post.copies(mail)) for mail in mails] == [1, 0]
+
+
+def held_messages(gateway: Gateway) -> int:
+    found: int = gateway.cluster.get("mailfilter", gateway.name, gateway.namespace)["status"]["quarantine"]["messages"]
+    return found

@@ -3,6 +3,7 @@
 import smtplib
 from collections.abc import Iterator
 from email.policy import SMTP
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,10 @@ from images.gateway import (
     setting,
 )
 from images.test_overrides import RULES, SCORES, exe, scored, verdicts
+from mailfilter.agent import heldmail
+from mailfilter.agent.index import Index
+from mailfilter.agent.search import Query
+from mailfilter.agent.volume import Volume
 
 BOB, CAROL, DORA = "bob@example.com", "carol@example.com", "dora@example.org"
 in_before_queue = pytest.mark.parametrize("chain", ["BeforeQueue"], indirect=True)
@@ -225,3 +230,30 @@ def test_without_amavis_clients_are_told_to_try_later(gateway: Gateway) -> None:
     gateway.amavis.start()
     amavis_ready(gateway.amavis)
     assert became(gateway, mail("after amavis", "hello")) == "clean"
+
+
+@in_after_queue
+def test_the_index_reads_what_amavis_stores(gateway: Gateway, tmp_path: Path) -> None:
+    """The agent's reading of amavis' files, with the very amavis that writes them."""
+    index = Index(tmp_path / "held.sqlite")
+    volume = Volume(tmp_path / "quarantine", index)
+    rules = f"{RULES}body POUND /pound/\nscore POUND 6.5\n"
+    gateway.set_policy(rejecting(spamRules=rules, destiny=REJECTING | {"virus": setting("Discard")}))
+    spam = mail("indexed spam", "a pound of flesh", sender="shylock@client.example")
+    gateway.send(spam, BOB, CAROL)
+    gateway.send(mail("indexed virus", EICAR), BOB)
+    for subject in ("indexed spam", "indexed virus"):
+        stored = gateway.report(subject)["quarantine"]
+        file = tmp_path / "quarantine" / stored
+        file.parent.mkdir(parents=True)
+        file.write_bytes(gateway.amavis.read(f"/var/lib/amavis/quarantine/{stored}") or b"")
+    volume.sync()
+    (virus,) = index.search(Query(kind="virus"), 10)
+    assert (virus.subject, virus.infected, virus.recipients) == ("indexed virus", True, (BOB,))
+    assert virus.alerts[0].startswith("INFECTED, message contains virus: ")
+    (held,) = index.search(Query(kind="spam", sender="@client.example", recipient=CAROL, subject="SPAM"), 10)
+    assert (held.sender, held.recipients) == ("shylock@client.example", (BOB, CAROL))
+    assert held.score == gateway.report("indexed spam")["spam_score"]
+    tests = heldmail.read(tmp_path / "quarantine" / held.id).tests
+    assert tests["POUND"] == 6.5
+    assert sum(tests.values()) == pytest.approx(held.score, abs=0.01)
