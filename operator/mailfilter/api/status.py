@@ -145,7 +145,7 @@ class MailFilterStatus(Model):
     """The generation of the spec that all pods run."""
     conditions: Conditions = []
     """Ready, Progressing, PolicyActive, ListsValid, ScannerAvailable, SignaturesFresh, QuarantineWritable,
-    BackscatterRisk, Suspended, DNSReady, TLSActive, DNSBLUsable, DNSListsUsable."""
+    QuarantineSpace, BackscatterRisk, Suspended, DNSReady, TLSActive, DNSBLUsable, DNSListsUsable."""
     components: Components | None = None
     """Pods by component."""
     policy: PolicyStatus | None = None

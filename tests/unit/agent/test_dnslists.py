@@ -40,7 +40,7 @@ def test_b45_a_refusal_is_remembered_until_mail_went_without_for_a_while(registr
 
 
 def test_b45_reports_tell_and_count(registry: CollectorRegistry) -> None:
-    reports = Reports(registry)
+    reports = Reports(registry, held=lambda _: None)
     for more in ({"spam_lists_refused": ["URIBL_BLOCKED"]}, {"spam_lists_refused": ["URIBL_BLOCKED"]}, {}):
         reports.datagram_received(json.dumps({"content_type": "Clean", "spam_score": 1.5} | more).encode(), None)
     reports.datagram_received(b'{"content_type": "Clean", "spam_score": 1, "spam_lists_refused": ["a b"]}', None)
