@@ -12,6 +12,7 @@ from kubernetes.aio.dynamic.exceptions import DynamicApiError
 from mailfilter.api import API_VERSION, fields
 from mailfilter.api.filtering import BOUNCE_BEFORE_QUEUE, REJECT_AFTER_QUEUE
 from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.api.release import QuarantineReleaseSpec
 from mailfilter.cluster.api import Api, problem
 from mailfilter.plan.validation import InvalidError, validated
 from support.cluster import Cluster
@@ -244,13 +245,43 @@ async def test_types_are_foreseen(world: World, change: Object) -> None:
         ({"recipients": ["everybody"]}, "must be one mail address"),
         ({"ttlSecondsAfterFinished": -1}, "should be greater than or equal to 0"),
         ({"allowVirus": "yes"}, "must be of type boolean"),
+        ({"selector": {"kind": "spam"}}, "give either messages or selector, and only one"),
+        ({"messages": None}, "give either messages or selector, and only one"),
+        ({"messages": None, "selector": {}}, "give at least one condition"),
+        ({"messages": None, "selector": {"limit": 5}}, "give at least one condition"),
+        ({"messages": None, "selector": {"kind": "ham"}}, "Unsupported value"),
+        ({"messages": None, "selector": {"kind": "spam", "limit": 10001}}, "should be less than or equal to 10000"),
+        ({"messages": None, "selector": {"since": "yesterday"}}, "must be of type date-time"),
+        ({"messages": None, "selector": {"minScore": "5"}}, "must be of type number"),
+        ({"messages": None, "selector": {"released": True}}, 'unknown field "spec.selector.released"'),
         ({"force": True}, 'unknown field "spec.force"'),
     ],
     ids=str,
 )
 async def test_refused_releases(world: World, change: Object, message: str) -> None:
-    assert message in await refusal(world, "QuarantineRelease", RELEASE | change)
+    wanted = {name: value for name, value in (RELEASE | change).items() if value is not None}
+    assert message in await refusal(world, "QuarantineRelease", wanted)
     assert not await refusal(world, "QuarantineRelease", RELEASE)
+
+
+async def test_a_release_by_selector(world: World) -> None:
+    conditions = {
+        "kind": "spam",
+        "sender": "@client.example",
+        "recipient": "bob@example.com",
+        "subject": "offer",
+        "since": "2026-11-25T00:00:00Z",
+        "until": "2026-11-26T00:00:00+01:00",
+        "minScore": -1.5,
+        "maxScore": 10,
+    }
+    wanted = {"mailFilter": "mx", "selector": conditions, "deleteAfter": True}
+    stored = (await dry_run(world, "QuarantineRelease", wanted))["spec"]
+    assert stored["selector"] == conditions | {"limit": 1000}
+    model = QuarantineReleaseSpec.model_validate(wanted)
+    assert QuarantineReleaseSpec.model_validate(stored) == model
+    for name, value in conditions.items():
+        assert not await refusal(world, "QuarantineRelease", {"mailFilter": "mx", "selector": {name: value}})
 
 
 @pytest.mark.parametrize("name", ["a" * 41, "1st", "mx.example", "mx-"])

@@ -12,7 +12,7 @@ from images.docker import Lab, docker
 from images.gateway import BEFORE_QUEUE, Gateway, started_gateway
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("postfix", "amavis", "clamav")
+NAMES = ("operator", "postfix", "amavis", "clamav")
 MODES: dict[str, dict[str, str]] = {"AfterQueue": {}, "BeforeQueue": BEFORE_QUEUE}
 
 

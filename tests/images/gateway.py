@@ -269,6 +269,8 @@ class Gateway:
     sink: Container
     before_queue: bool
     """Whether clients wait while their mail is filtered."""
+    amavis_volumes: dict[str, Path]
+    """Directories that amavis shares with its agent, by the path inside."""
 
     def send(self, message: EmailMessage, *recipients: str, sender: str | None = None) -> None:
         """Hands a mail in at the front door."""
@@ -309,7 +311,7 @@ class Gateway:
 
     def held(self) -> list[str]:
         """Quarantine ids."""
-        return [name for name in self.amavis.list("/var/lib/amavis/quarantine") if not name.startswith(".releases")]
+        return [name for name in self.amavis.list("/var/lib/amavis/quarantine") if not name.startswith(".")]
 
     def reports(self) -> list[dict[str, Any]]:
         """amavis' reports, oldest first, from its log."""
@@ -376,6 +378,19 @@ def am_pdp(amavis: Container, lines: list[str]) -> list[str]:
 
 
 @contextmanager
+def started_agent(gateway: Gateway, token: str, parallel: int) -> Iterator[Container]:
+    """The agent beside amavis, not waited for."""
+    secret = gateway.lab.config_map({"token": token})
+    volumes = gateway.amavis_volumes | {
+        "/etc/mailfilter/policy": gateway.policy.directory,
+        "/etc/mailfilter/agent": secret.directory,
+    }
+    env = {"AGENT_PARALLEL_RELEASES": str(parallel)}
+    with gateway.lab.container("operator", "agent", "amavis", user=AMAVIS, env=env, volumes=volumes) as agent:
+        yield agent
+
+
+@contextmanager
 def started_gateway(lab: Lab, amavis_env: dict[str, str] | None = None, **parameters: str) -> Iterator[Gateway]:
     """The whole chain, ready; `parameters` in main.cf."""
     policy_map = lab.config_map({"policy.json": json.dumps(POLICY)})
@@ -384,9 +399,11 @@ def started_gateway(lab: Lab, amavis_env: dict[str, str] | None = None, **parame
     with ExitStack() as stack:
         clamd = stack.enter_context(started_clamd(lab))
         sink = stack.enter_context(started_sink(lab))
-        amavis = stack.enter_context(started_amavis(lab, policy_map, lab.volume(), lab.volume(), **(amavis_env or {})))
+        quarantine, run = lab.volume(), lab.volume()
+        amavis = stack.enter_context(started_amavis(lab, policy_map, quarantine, run, **(amavis_env or {})))
         tables = stack.enter_context(started_tables(lab, config, compiled))
         postfix = stack.enter_context(started_postfix(lab, config, compiled, lab.volume()))
         amavis_ready(amavis)
         before_queue = bool(parameters.get("mailfilter_proxy_filter"))
-        yield Gateway(lab, policy_map, config, clamd, amavis, tables, postfix, sink, before_queue)
+        shared = {"/var/lib/amavis/quarantine": quarantine, "/run/amavis": run}
+        yield Gateway(lab, policy_map, config, clamd, amavis, tables, postfix, sink, before_queue, shared)

@@ -7,9 +7,11 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge
 
 from mailfilter.agent import openapi, probes
+from mailfilter.agent.bulk import BulkReleases
 from mailfilter.agent.expiry import Expiry
 from mailfilter.agent.held import HeldMails
 from mailfilter.agent.index import Index
+from mailfilter.agent.jobs import Jobs
 from mailfilter.agent.policy import Policy
 from mailfilter.agent.quarantine import Quarantine
 from mailfilter.agent.release import Releases
@@ -35,9 +37,11 @@ class AmavisAgent:
         volume = Volume(settings.quarantine, Index(settings.index))
         self._quarantine = Quarantine(volume)
         self._held = HeldMails(volume)
-        self._expiry = Expiry(volume, self.registry)
+        jobs = Jobs(settings.quarantine)
+        self._expiry = Expiry(volume, jobs, self.registry)
         self._reports = Reports(self.registry, self._held.announce)
-        self._releases = Releases(settings.quarantine, settings.amavis_run / "amavisd.sock", self.registry)
+        releases = Releases(settings.quarantine, settings.amavis_run / "amavisd.sock", self.registry)
+        self._releases = BulkReleases(volume, jobs, releases, settings.parallel_releases)
         self._up = Gauge("mailfilter_amavis_up", "1 when amavis serves.", registry=self.registry)
         self.registry.register(self._policy)
         self.registry.register(self._quarantine)

@@ -11,10 +11,11 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter
 from pydantic import Field, ValidationError
 
-from mailfilter.agent.held import answer, bad_request
-from mailfilter.agent.search import Kind
-from mailfilter.agent.volume import Volume
+from mailfilter.agent.held import answer, bad_request, problem
+from mailfilter.agent.jobs import Jobs
+from mailfilter.agent.volume import RECORD_SECONDS, Volume
 from mailfilter.api.fields import Model
+from mailfilter.api.selection import Kind
 
 # The rest is the next request's.
 MOST_DELETED = 5000
@@ -32,7 +33,7 @@ class ExpiryRequest(Model):
     keep: tuple[str, ...] = ()
     """Quarantine ids of mail that is to be released."""
     releases: tuple[str, ...] = ()
-    """Keys of releases that have not ended: their records are needed."""
+    """Keys of releases that have not ended: their records are needed, and what they have not released yet is kept."""
 
 
 class ExpiryAnswer(Model):
@@ -47,8 +48,9 @@ class ExpiryAnswer(Model):
 class Expiry:
     """Deletes on the volume. The operator asks for it, for it knows the releases."""
 
-    def __init__(self, volume: Volume, registry: CollectorRegistry) -> None:
+    def __init__(self, volume: Volume, jobs: Jobs, registry: CollectorRegistry) -> None:
         self._volume = volume
+        self._jobs = jobs
         self._running = asyncio.Lock()
         self._expired = Counter(
             "mailfilter_quarantine_expired", "Held mails deleted by age or by size.", ["reason"], registry=registry
@@ -61,13 +63,18 @@ class Expiry:
         except ValidationError as error:
             raise bad_request(error) from error
         async with self._running:
-            return answer(await asyncio.to_thread(self.run, wanted, time.time()))
+            try:
+                return answer(await asyncio.to_thread(self.run, wanted, time.time()))
+            except OSError as error:
+                raise problem(web.HTTPServiceUnavailable, f"the quarantine volume: {error}") from error
 
     def run(self, wanted: ExpiryRequest, now: float) -> ExpiryAnswer:
-        """Deletes what has come to its end. Nothing, as long as not all files are known. Blocks."""
+        """Deletes what has come to its end. Nothing, as long as not all files are known. Blocks.
+
+        Raises OSError when it cannot be read what is to be released."""
         if not self._volume.complete:
             return ExpiryAnswer(by_age=0, by_size=0)
-        keep = frozenset(wanted.keep)
+        keep = frozenset(wanted.keep) | self._jobs.unfinished(wanted.releases)
         left = MOST_DELETED
         old = (
             one
@@ -78,6 +85,7 @@ class Expiry:
         by_age = sum(self._delete(one, "age") for one in islice(old, left))
         by_size = sum(self._delete(one, "size") for one in islice(self._surplus(wanted.max_bytes, keep), left - by_age))
         self._volume.forget_records(keep=wanted.releases, before=now)
+        self._jobs.forget(keep=wanted.releases, before=now - RECORD_SECONDS)
         return ExpiryAnswer(by_age=by_age, by_size=by_size)
 
     def _surplus(self, max_bytes: int | None, keep: frozenset[str]) -> Iterator[str]:

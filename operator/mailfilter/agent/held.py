@@ -14,9 +14,10 @@ from pydantic import Field, ValidationError
 from mailfilter.agent import heldmail, preview
 from mailfilter.agent.heldmail import HeldMailError
 from mailfilter.agent.preview import PreviewError
-from mailfilter.agent.search import Cursor, Entry, Kind, Query
+from mailfilter.agent.search import Cursor, Entry, Query
 from mailfilter.agent.volume import Volume
 from mailfilter.api.fields import Model
+from mailfilter.api.selection import Kind
 
 # How often the directories are looked at: news of other pods waits this long.
 SYNC_SECONDS = 5.0

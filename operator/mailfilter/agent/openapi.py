@@ -7,12 +7,13 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from mailfilter.agent.bulk import BulkRequest
 from mailfilter.agent.expiry import ExpiryAnswer, ExpiryRequest
 from mailfilter.agent.held import Details, Page, Paging, Quarantine
 from mailfilter.agent.preview import Preview
-from mailfilter.agent.release import ReleaseAnswer, ReleaseRequest
 from mailfilter.agent.search import Query
 from mailfilter.api.fields import Model
+from mailfilter.api.release import ReleaseProgress
 
 PATH = "/v1/openapi.json"
 _REF = "#/components/schemas/{model}"
@@ -53,7 +54,12 @@ OPERATIONS = (
     ),
     Operation("put", f"{_ONE}/seen", "Note that somebody has looked at the mail", errors=(404,)),
     Operation(
-        "post", "/v1/releases", "Give a held mail to its recipients", ReleaseAnswer, body=ReleaseRequest, errors=(400,)
+        "post",
+        "/v1/releases",
+        "Go on with giving held mail back, for some seconds; to be asked again until nextSeconds is null",
+        ReleaseProgress,
+        body=BulkRequest,
+        errors=(400, 503),
     ),
     Operation(
         "post",
@@ -61,7 +67,7 @@ OPERATIONS = (
         "Delete what has been held for too long, or is too much",
         ExpiryAnswer,
         body=ExpiryRequest,
-        errors=(400,),
+        errors=(400, 503),
     ),
 )
 _ERRORS = {
@@ -69,6 +75,7 @@ _ERRORS = {
     401: "The token is wrong.",
     404: "There is no such held mail.",
     422: "The file cannot be read as a mail.",
+    503: "Not now; the error says why.",
 }
 
 

@@ -6,16 +6,14 @@ import logging
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
-from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from mailfilter.agent import heldmail, pdp, records
 from mailfilter.agent.heldmail import HeldMail, plain
 from mailfilter.agent.records import State
-from mailfilter.api.fields import EmailAddress, Model, QuarantineId
+from mailfilter.api.fields import Model, QuarantineId
 
 # Longer than a hand-over to Postfix takes. amavis goes on after it, and its record tells the next try what came of it.
 ANSWER_SECONDS = 60.0
@@ -49,13 +47,13 @@ class Reason(StrEnum):
 
 
 class ReleaseRequest(Model):
-    """Body of `POST /v1/releases`."""
+    """One held mail that is to be given back."""
 
-    key: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
-    """Names this release: the same key never gives a recipient the mail twice."""
+    key: str
+    """Names the release: the same key never gives a recipient the mail twice."""
     message: str
     """Quarantine id."""
-    recipients: tuple[EmailAddress, ...] = ()
+    recipients: tuple[str, ...] = ()
     """Who gets the mail; by default those who are owed it."""
     allow_virus: bool = False
     """Infected mail may be released."""
@@ -71,7 +69,7 @@ class RecipientAnswer(Model):
 
 
 class ReleaseAnswer(Model):
-    """Body of the answer."""
+    """What became of the mail."""
 
     message: str
     result: Result
@@ -96,17 +94,6 @@ class Releases:
         self._quarantine = quarantine
         self._socket = socket
         self._results = Counter("mailfilter_releases", "Answers to release requests.", ["result"], registry=registry)
-
-    async def handle(self, request: web.Request) -> web.Response:
-        """`POST /v1/releases`."""
-        try:
-            wanted = ReleaseRequest.model_validate_json(await request.read(), strict=True)
-        except ValidationError as error:
-            problem = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in problem["loc"])
-            return web.json_response({"error": f"{where}: {problem['msg']}"}, status=web.HTTPBadRequest.status_code)
-        answer = await self.release(wanted)
-        return web.json_response(text=answer.model_dump_json(by_alias=True))
 
     async def release(self, request: ReleaseRequest) -> ReleaseAnswer:
         """Carries out one request; never raises for what is wrong with the mail, the next hop or amavis."""

@@ -2,16 +2,15 @@
 
 import base64
 import struct
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-from pydantic import AwareDatetime, Field, FiniteFloat
+from pydantic import AwareDatetime
 
 from mailfilter.agent.heldmail import plain
 from mailfilter.api.fields import Model
+from mailfilter.api.selection import Conditions, Kind
 
-Kind = Literal["spam", "virus", "banned", "bad-header"]
 KINDS: tuple[Kind, ...] = ("spam", "virus", "banned", "bad-header")
-_Text = Annotated[str, Field(min_length=1, max_length=320)]
 
 
 class Entry(Model):
@@ -47,25 +46,9 @@ class Entry(Model):
     """Why the file cannot be read; null when it can."""
 
 
-class Query(Model):
+class Query(Conditions):
     """Conditions, of which all that are given must be true of a mail."""
 
-    kind: Kind | None = None
-    """Why amavis holds it."""
-    sender: _Text | None = None
-    """Envelope sender: an address, or @example.com for a whole domain."""
-    recipient: _Text | None = None
-    """One of those who did not get it: an address, or @example.com for a whole domain."""
-    subject: _Text | None = None
-    """Part of the subject; capital and small letters are the same."""
-    since: AwareDatetime | None = None
-    """Stored at this time or later."""
-    until: AwareDatetime | None = None
-    """Stored before this time."""
-    min_score: FiniteFloat | None = None
-    """With this score or a higher one."""
-    max_score: FiniteFloat | None = None
-    """With this score or a lower one."""
     released: bool | None = None
     """Given to somebody, or to nobody yet."""
     seen: bool | None = None

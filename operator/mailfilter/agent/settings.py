@@ -1,7 +1,9 @@
 """Where the agent finds its daemon."""
 
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -22,6 +24,8 @@ class Settings(BaseSettings):
     quarantine: Path = Path("/var/lib/amavis/quarantine")
     index: Path = Path("/tmp/held.sqlite")
     amavis_port: int = 10024
+    parallel_releases: Annotated[int, Field(ge=1)] = 1
+    """How many held mails are given back at a time; each occupies one of amavis' processes."""
 
     table_sources: Path = Path("/etc/mailfilter/postfix")
     tables: Path = Path("/var/lib/mailfilter/tables")

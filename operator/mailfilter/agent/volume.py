@@ -5,6 +5,7 @@ pods stored, what was deleted, what was there before this pod.
 """
 
 import os
+import threading
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -29,12 +30,13 @@ _id: TypeAdapter[str] = TypeAdapter(QuarantineId)
 
 
 class Volume:
-    """The quarantine below `root`. The methods block; call them in a thread, `sync` in one at a time."""
+    """The quarantine below `root`. The methods block; call them in a thread."""
 
     def __init__(self, root: Path, index: Index) -> None:
         self.root = root
         self.index = index
         self._unchanged: dict[Path, int] = {}
+        self._syncing = threading.Lock()
         self.complete = False
         """All was looked at since the start."""
 
@@ -69,15 +71,16 @@ class Volume:
 
     def sync(self) -> None:
         """Brings the index up to what is on the volume. Raises OSError when that cannot be read."""
-        directories = [path for kind in KINDS for path in _tree(self.root / kind)]
-        for directory in directories:
-            self._sync_mails(directory)
-        self.index.keep_directories([str(path.relative_to(self.root)) for path in directories])
-        self._sync_releases(self.root / RELEASES)
-        seen = self._changed(self.root / SEEN)
-        if seen is not None:
-            self.index.set_seen(seen)
-        self.complete = True
+        with self._syncing:
+            directories = [path for kind in KINDS for path in _tree(self.root / kind)]
+            for directory in directories:
+                self._sync_mails(directory)
+            self.index.keep_directories([str(path.relative_to(self.root)) for path in directories])
+            self._sync_releases(self.root / RELEASES)
+            seen = self._changed(self.root / SEEN)
+            if seen is not None:
+                self.index.set_seen(seen)
+            self.complete = True
 
     def _sync_mails(self, directory: Path) -> None:
         there = self._changed(directory)

@@ -1,33 +1,73 @@
 """The QuarantineRelease resource: gives held mail to its recipients."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mailfilter.api.fields import VALIDATIONS, EmailAddress, Model, ObjectName, QuarantineId, rule
+from mailfilter.api.selection import Selector
+from mailfilter.api.status import MessageResult, ReleaseCounts
+
+_EITHER = "give either messages or selector, and only one"
 
 
-class QuarantineReleaseSpec(Model):
-    """Which held mail goes to whom. It cannot be changed: create another release instead."""
+class Release(Model):
+    """Which held mail goes to whom."""
 
-    model_config = {
-        "json_schema_extra": {
-            VALIDATIONS: [rule("self == oldSelf", "a release cannot be changed: create another QuarantineRelease")]
-        }
-    }
-
-    mail_filter: ObjectName
-    """The MailFilter, in this namespace, that holds the mail."""
-    messages: Annotated[
-        list[QuarantineId],
-        Field(min_length=1, max_length=100, json_schema_extra={"x-kubernetes-list-type": "set"}),
-    ]
+    messages: (
+        Annotated[
+            list[QuarantineId],
+            Field(min_length=1, max_length=100, json_schema_extra={"x-kubernetes-list-type": "set"}),
+        ]
+        | None
+    ) = None
     """Quarantine ids as notices, logs and status name them, such as spam/h/hAbcDEfgh123.gz."""
+    selector: Selector | None = None
+    """Which mail, by what it is. The set is fixed when the release is first carried out."""
     recipients: Annotated[
         list[EmailAddress], Field(max_length=50, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = []
     """Who gets it, instead of the blocked envelope recipients. They must be in a domain of the MailFilter."""
     allow_virus: bool = False
     """Whether infected mail may be released."""
+    delete_after: bool = False
+    """Whether a mail is deleted from the quarantine as soon as all its blocked envelope recipients were given it."""
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.messages is None) == (self.selector is None):
+            raise ValueError(_EITHER)
+        return self
+
+
+class QuarantineReleaseSpec(Release):
+    """Which held mail goes to whom. It cannot be changed: create another release instead."""
+
+    model_config = {
+        "json_schema_extra": {
+            VALIDATIONS: [
+                rule("self == oldSelf", "a release cannot be changed: create another QuarantineRelease"),
+                rule("has(self.messages) != has(self.selector)", _EITHER),
+            ]
+        }
+    }
+
+    mail_filter: ObjectName
+    """The MailFilter, in this namespace, that holds the mail."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
     """Seconds after which the finished QuarantineRelease is deleted; kept when left out."""
+
+
+class ReleaseProgress(Model):
+    """How far an agent is with a release."""
+
+    counts: ReleaseCounts
+    """How many mails, by what became of them."""
+    failures: tuple[MessageResult, ...]
+    """The first twenty that failed or are to be tried again."""
+    messages: tuple[MessageResult, ...]
+    """All, of a release by ids; none of one by selector."""
+    more: bool = False
+    """More mail than the selector's limit was found."""
+    next_seconds: Annotated[float, Field(ge=0)] | None
+    """When to ask again, for there is more to do; null when all is done."""

@@ -198,6 +198,34 @@ class MessageResult(Model):
     """Time of the last try."""
 
 
+class ReleaseCounts(Model):
+    """Mails of a release."""
+
+    total: int = 0
+    """All that are to be released."""
+    released: int = 0
+    """Postfix has them, for all recipients."""
+    failed: int = 0
+    """Refused for good."""
+    retrying: int = 0
+    """Refused for now: they are tried again."""
+    infected: int = 0
+    """Found by the selector, but left out because they are infected and `allowVirus` is not set."""
+
+
+class MessageFailure(Model):
+    """A mail that was not released."""
+
+    id: str
+    """The quarantine id."""
+    result: Literal["Retrying", "Failed"]
+    """Retrying: it is tried again."""
+    reason: str | None = None
+    """Why it failed, as one word."""
+    reply: str | None = None
+    """The last reply."""
+
+
 class QuarantineReleaseStatus(Model):
     """How far a release is."""
 
@@ -205,11 +233,18 @@ class QuarantineReleaseStatus(Model):
     """All in one word."""
     progress: str = "0/0"
     """Released / all messages."""
+    counts: ReleaseCounts | None = None
+    """Mails by what became of them."""
+    failures: Annotated[
+        list[MessageFailure],
+        Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]}),
+    ] = []
+    """The first twenty mails that failed or are to be tried again."""
     messages: Annotated[
         list[MessageResult],
         Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]}),
     ] = []
-    """By message."""
+    """By message, of a release that names them."""
     conditions: Conditions = []
     """Complete: True when every message is released or has failed for good."""
     observed_generation: int | None = None

@@ -1,7 +1,8 @@
-"""The loop of a QuarantineRelease: each message is handed to the agent beside amavis until it is done or has failed.
+"""The loop of a QuarantineRelease: an agent beside amavis is asked to go on with it, until all mail is released or has
+failed.
 
-The agent keeps a record by the release's uid, so that asking again never sends a mail again: a crash at any point here
-only makes the same question be asked once more.
+The agent keeps what it does by the release's uid, so that asking again never sends a mail again: a crash at any point
+here only makes the same question be asked once more. Without questions nothing goes on: who deletes a release ends it.
 """
 
 import logging
@@ -12,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mailfilter.api import API_VERSION
-from mailfilter.api.release import QuarantineReleaseSpec
+from mailfilter.api.release import QuarantineReleaseSpec, ReleaseProgress
 from mailfilter.cluster.agents import AgentError, Agents
 from mailfilter.cluster.api import Api
 from mailfilter.cluster.queue import Key
@@ -23,8 +24,9 @@ from mailfilter.stack.common import selector
 
 Object = dict[str, Any]
 
-FINAL = ("Released", "Failed")
-FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 5, 300
+RETRY_SECONDS = 5.0
+# What the agent has to know of a release.
+OURS = {"mail_filter", "ttl_seconds_after_finished"}
 
 log = logging.getLogger(__name__)
 
@@ -49,34 +51,27 @@ class ReleaseLoop:
         try:
             spec = QuarantineReleaseSpec.model_validate(body["spec"])
         except ValidationError as error:
-            await self._write(body, [], no("Complete", "InvalidSpec", str(error)[:1000]))
+            await self._write(body, no("Complete", "InvalidSpec", str(error)[:1000]), phase="Failed")
             return None
-        messages = _messages(body, spec)
-        if all(message["result"] in FINAL for message in messages):
-            return await self._expire(body, spec, messages)
+        if (body.get("status") or {}).get("completionTime"):
+            return await self._expire(body, spec)
         token, addresses = await self._where(key[0], spec.mail_filter)
         if not addresses:
             why = f"no amavis pod of the MailFilter {spec.mail_filter} is ready in this namespace: waiting for one"
-            await self._write(body, messages, no("Complete", "NoAgent", why))
-            return FIRST_RETRY_SECONDS
-        waits = []
-        for message in messages:
-            if message["result"] in FINAL:
-                continue
-            wait = _wait(message)
-            if wait <= 0:
-                answer = await self._ask(body, spec, message, token, addresses)
-                for stale in ("reason", "reply"):
-                    message.pop(stale, None)
-                message |= answer
-                # Written one by one, so that status never says less than what was done.
-                body = await self._write(body, messages, _complete(messages))
-                wait = _wait(message)
-            if message["result"] not in FINAL:
-                waits.append(wait)
-        if waits:
-            return max(min(waits), 1)
-        return await self._expire(body, spec, messages)
+            await self._write(body, no("Complete", "NoAgent", why))
+            return RETRY_SECONDS
+        request = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=OURS)
+        request["key"] = body["metadata"]["uid"]
+        try:
+            # All amavis pods share the volume with the records; the first one serves as well as any.
+            answer = await self._agents.release(addresses[0], token, request)
+            progress = ReleaseProgress.model_validate(answer)
+        except (AgentError, ValidationError) as error:
+            # What is not understood is asked again, which sends nothing twice.
+            await self._write(body, no("Complete", "AgentUnreachable", str(error)[:500]))
+            return RETRY_SECONDS
+        body = await self._report(body, progress)
+        return await self._expire(body, spec) if progress.next_seconds is None else progress.next_seconds
 
     async def _where(self, namespace: str, mail_filter: str) -> tuple[str, list[str]]:
         """The agents' token, and the addresses of those that are ready."""
@@ -93,50 +88,34 @@ class ReleaseLoop:
                 found.append(status["podIP"])
         return b64decode(token).decode(), found
 
-    async def _ask(
-        self, body: Object, spec: QuarantineReleaseSpec, message: Object, token: str, addresses: list[str]
-    ) -> Object:
-        """Hands one message to an agent. Returns what is to be written about it."""
-        request = {
-            "key": body["metadata"]["uid"],
-            "message": message["id"],
-            "recipients": spec.recipients,
-            "allowVirus": spec.allow_virus,
-        }
-        new: Object = {"attempts": message.get("attempts", 0) + 1, "time": timestamp()}
-        try:
-            # All amavis pods share the volume with the record; the first one serves as well as any.
-            answer = await self._agents.release(addresses[0], token, request)
-        except AgentError as error:
-            return new | {"result": "Retrying", "reason": "AgentUnreachable", "reply": str(error)[:500]}
-        # What is not understood is asked again, which sends nothing twice.
-        new["result"] = answer["result"] if answer.get("result") in FINAL else "Retrying"
-        for name in ("reason", "reply"):
-            if answer.get(name):
-                new[name] = str(answer[name])[:500]
-        new["recipients"] = [
-            {field: value for field, value in one.items() if value is not None} for one in answer.get("recipients", [])
+    async def _report(self, body: Object, progress: ReleaseProgress) -> Object:
+        """Writes down what an agent has told, with an event when the first mail has to wait and one at the end."""
+        old = body.get("status") or {}
+        complete, counts = outcome(progress), progress.counts
+        ended = complete.status == "True"
+        if ended or (counts.retrying and not (old.get("counts") or {}).get("retrying")):
+            reason = complete.reason if ended else "Retrying"
+            await record(self._api, body, "Normal" if reason == "Released" else "Warning", reason, complete.message)
+        told = progress.model_dump(mode="json", by_alias=True, exclude_none=True)
+        failures = [
+            {name: one[name] for name in ("id", "result", "reason", "reply") if name in one} for one in told["failures"]
         ]
-        queue_ids = [one["queueId"] for one in new["recipients"] if one.get("queueId")]
-        if queue_ids:
-            new["queueId"] = queue_ids[-1]
-        if new["result"] in FINAL or message.get("result") != new["result"]:
-            note = f"{message['id']}: {new.get('reason') or ''} {new.get('reply') or ''}".strip()
-            await record(self._api, body, "Normal" if new["result"] == "Released" else "Warning", new["result"], note)
-        return new
+        return await self._write(
+            body,
+            complete,
+            phase=complete.reason,
+            progress=f"{counts.released}/{counts.total}",
+            counts=told["counts"],
+            failures=failures,
+            messages=told["messages"],
+        )
 
-    async def _write(self, body: Object, messages: list[Object], complete: Observation) -> Object:
+    async def _write(self, body: Object, complete: Observation, **news: Any) -> Object:
         old = body.get("status") or {}
         generation = body["metadata"]["generation"]
         conditions, _ = merged(old.get("conditions", []), [complete], generation)
-        released = sum(message["result"] == "Released" for message in messages)
-        new: Object = {
-            "phase": _phase(messages) if messages else "Failed",
-            "progress": f"{released}/{len(messages)}",
-            "messages": messages,
-            "conditions": conditions,
-            "observedGeneration": generation,
-        }
+        new: Object = {"phase": "Pending", "progress": "0/0"} | old | news
+        new |= {"conditions": conditions, "observedGeneration": generation}
         if complete.status == "True":
             new["completionTime"] = old.get("completionTime") or timestamp()
         if new == old:
@@ -144,9 +123,8 @@ class ReleaseLoop:
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         return await self._api.apply_status("QuarantineRelease", namespace, name, new)
 
-    async def _expire(self, body: Object, spec: QuarantineReleaseSpec, messages: list[Object]) -> float | None:
+    async def _expire(self, body: Object, spec: QuarantineReleaseSpec) -> float | None:
         """Deletes an ended release when its time has come."""
-        body = await self._write(body, messages, _complete(messages))
         if spec.ttl_seconds_after_finished is None:
             return None
         ended = datetime.fromisoformat(body["status"]["completionTime"])
@@ -160,41 +138,31 @@ class ReleaseLoop:
         return None
 
 
-def _messages(body: Object, spec: QuarantineReleaseSpec) -> list[Object]:
-    """The messages with what status says of them so far."""
-    known = {message["id"]: message for message in (body.get("status") or {}).get("messages", [])}
-    return [
-        dict(known.get(one, {"id": one, "result": "Pending", "recipients": [], "attempts": 0})) for one in spec.messages
-    ]
+def phase(progress: ReleaseProgress) -> str:
+    """The phase in one word. `Failed` where nothing was released, for want of mail, too."""
+    counts = progress.counts
+    if progress.next_seconds is not None:
+        return "Releasing" if counts.released or counts.failed or counts.retrying else "Pending"
+    if counts.released < counts.total or not counts.total:
+        return "PartiallyReleased" if counts.released else "Failed"
+    return "Released"
 
 
-def _wait(message: Object) -> float:
-    """Seconds until the next try is due."""
-    if message["result"] != "Retrying":
-        return 0
-    pause = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** (message["attempts"] - 1))
-    due = datetime.fromisoformat(message["time"]) + timedelta(seconds=pause)
-    return (due - datetime.now(UTC)).total_seconds()
-
-
-def _phase(messages: list[Object]) -> str:
-    results = {message["result"] for message in messages}
-    if results == {"Released"}:
-        return "Released"
-    if results <= set(FINAL):
-        return "PartiallyReleased" if "Released" in results else "Failed"
-    return "Pending" if results == {"Pending"} else "Releasing"
-
-
-def _complete(messages: list[Object]) -> Observation:
-    phase = _phase(messages)
-    open_ones = [message for message in messages if message["result"] not in FINAL]
-    failed = [message for message in messages if message["result"] == "Failed"]
-    if open_ones:
-        first = open_ones[0]
-        why = f"{first['id']}: {first.get('reply') or 'not tried yet'}"
-        return no("Complete", phase, f"{len(open_ones)} of {len(messages)} messages are not done; {why}")
-    if failed:
-        why = f"{failed[0]['id']}: {failed[0].get('reason') or ''} {failed[0].get('reply') or ''}".strip()
-        return yes("Complete", phase, f"{len(failed)} of {len(messages)} not released; {why}")
-    return yes("Complete", phase, f"all of {len(messages)} released")
+def outcome(progress: ReleaseProgress) -> Observation:
+    """The condition Complete."""
+    counts, reason = progress.counts, phase(progress)
+    first = progress.failures[0] if progress.failures else None
+    why = f"; {first.id}: {first.reason or ''} {first.reply or ''}".rstrip() if first else ""
+    left = counts.total - counts.released - counts.failed
+    if progress.next_seconds is not None:
+        return no("Complete", reason, f"{left} of {counts.total} messages are not done{why}")
+    found = (
+        f"{counts.failed} of {counts.total} not released{why}" if counts.failed else f"all of {counts.total} released"
+    )
+    if not counts.total:
+        found = "no held mail to be released meets the conditions"
+    if counts.infected:
+        found += f". {counts.infected} infected mails are left out: allowVirus releases them"
+    if progress.more:
+        found += ". More than the selector's limit meet the conditions: another QuarantineRelease goes on with them"
+    return yes("Complete", reason, found)

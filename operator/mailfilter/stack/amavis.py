@@ -33,6 +33,8 @@ from mailfilter.stack.common import (
 COMPONENT = "amavis"
 PORTS = {"amavis": AMAVIS_PORT, "before-queue": BEFORE_QUEUE_PORT}
 DRAIN_SECONDS = 10
+# Each release occupies a process of amavis: one is left for the mail that comes in.
+MOST_RELEASES = 4
 
 
 def senders_part(number: int) -> str:
@@ -114,6 +116,8 @@ def workload(gateway: Gateway) -> Object:
         # SIGTERM breaks off mails in work: leave the Service and finish them first.
         lifecycle={"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
     )
+    releases = max(1, min(MOST_RELEASES, spec.max_servers - 1))
+    environment_of_agent = {"AGENT_PARALLEL_RELEASES": str(releases)}
     template = pod_template(
         gateway,
         COMPONENT,
@@ -121,7 +125,7 @@ def workload(gateway: Gateway) -> Object:
         config=config_hash(),
         restart_grace=DRAIN_SECONDS + 20,
         # A busy amavis greets late; that is no reason to take it out of the Service.
-        containers=[daemon, agent(gateway, "amavis", shared, readiness_timeout=30)],
+        containers=[daemon, agent(gateway, "amavis", shared, env=environment_of_agent, readiness_timeout=30)],
         volumes=[
             # All in one volume, which changes as a whole; lists come and go without another pod.
             config_maps("policy", *(names.of(part) for part in POLICY_PARTS)),

@@ -8,8 +8,10 @@ from prometheus_client import CollectorRegistry
 from mailfilter.agent import expiry as module
 from mailfilter.agent.expiry import Expiry, ExpiryAnswer, ExpiryRequest
 from mailfilter.agent.index import Index
+from mailfilter.agent.jobs import Chosen, Jobs
 from mailfilter.agent.search import Query
 from mailfilter.agent.volume import RECORD_SECONDS, Volume
+from mailfilter.api.status import MessageResult
 
 DAY = 86400
 MARGIN = 3600
@@ -27,7 +29,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def expire(volume, registry):
-    expiry = Expiry(volume, registry)
+    expiry = Expiry(volume, Jobs(volume.root), registry)
 
     def run(now: float | None = None, **wanted) -> ExpiryAnswer:
         volume.sync()
@@ -78,6 +80,17 @@ def test_b64_a_mail_that_is_to_be_released_is_kept(quarantine, volume, expire):
     assert expire(seconds={"spam": DAY}).by_age == 1
 
 
+def test_b64_what_a_release_has_chosen_and_not_released_is_kept(quarantine, volume, expire):
+    done, left, other = (quarantine.hold(f"spam/{one}/{one}AbcDEfgh123", age=9 * DAY) for one in "abc")
+    with Jobs(quarantine.root).taken("key-1") as file:
+        file.begin(Chosen(mails={done: (), left: ()}, by_id=False))
+        file.end(MessageResult(id=done, result="Released"))
+    assert expire(seconds={"spam": DAY}, releases=["key-1", "key-2"]).by_age == 2
+    assert on_disk(quarantine) == {left}
+    assert other not in ids(volume)
+    assert expire(seconds={"spam": DAY}).by_age == 1, "whose release is gone is kept no longer"
+
+
 def test_of_too_much_the_oldest_goes_whatever_its_kind(quarantine, volume, expire):
     names = [
         quarantine.hold(f"{kind}/{letter}/{letter}AbcDEfgh123", age=age * DAY)
@@ -103,7 +116,9 @@ def test_what_ends_by_age_makes_room_before_anything_ends_by_size(quarantine, ex
 def test_nothing_ends_before_all_is_known(quarantine, volume, registry):
     name = quarantine.hold(age=9 * DAY)
     volume.add(name)
-    answer = Expiry(volume, registry).run(ExpiryRequest(seconds={"spam": 1}, max_bytes=0), time.time())
+    answer = Expiry(volume, Jobs(volume.root), registry).run(
+        ExpiryRequest(seconds={"spam": 1}, max_bytes=0), time.time()
+    )
     assert answer == ExpiryAnswer(by_age=0, by_size=0)
     assert on_disk(quarantine) == {name}
 
@@ -148,3 +163,14 @@ def test_records_of_releases_outlive_their_mail_for_a_while(quarantine, volume, 
     assert record.exists(), "it is young"
     expire(later)
     assert not record.exists()
+
+
+def test_jobs_of_releases_are_forgotten_after_a_while(quarantine, expire):
+    now = time.time()
+    with Jobs(quarantine.root).taken("key-1") as file:
+        file.begin(Chosen(mails={}, by_id=False))
+    expire(now + RECORD_SECONDS - MARGIN)
+    expire(now + RECORD_SECONDS + MARGIN, releases=["key-1"])
+    assert (quarantine.root / ".jobs/key-1").exists()
+    expire(now + RECORD_SECONDS + MARGIN)
+    assert not (quarantine.root / ".jobs/key-1").exists()

@@ -4,7 +4,6 @@ import fcntl
 import json
 
 import pytest
-from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from mailfilter.agent.release import Reason, ReleaseRequest, Releases, Result
@@ -251,41 +250,3 @@ async def test_results_are_counted(quarantine, amavis):
     await releases.release(request("nonsense"))
     assert registry.get_sample_value("mailfilter_releases_total", {"result": "Released"}) == 1
     assert registry.get_sample_value("mailfilter_releases_total", {"result": "Failed"}) == 1
-
-
-@pytest.fixture
-async def client(aiohttp_client_for, releases):
-    application = web.Application()
-    application.add_routes([web.post("/v1/releases", releases.handle)])
-    return await aiohttp_client_for(application)
-
-
-async def test_over_http(quarantine, amavis, client):
-    quarantine.hold()
-    amavis.replies(queued("4F1"))
-    body = {"key": "key-1", "message": MESSAGE, "recipients": [], "allowVirus": False}
-    response = await client.post("/v1/releases", json=body)
-    assert response.status == 200
-    assert response.content_type == "application/json"
-    assert (await response.json())["recipients"][0]["queueId"] == "4F1"
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "",
-        "[]",
-        '{"key": "key-1"}',
-        '{"key": "a/b", "message": "spam/h/hAbcDEfgh123.gz"}',
-        '{"key": "k,RETRY", "message": "spam/h/hAbcDEfgh123.gz"}',
-        '{"key": "key-1", "message": "m", "allowVirus": "yes"}',
-        '{"key": "key-1", "message": "m", "recipients": ["no address"]}',
-        '{"key": "key-1", "message": "m", "recipients": ["a@b.test\\r\\nsender=<x@y>"]}',
-        '{"key": "key-1", "message": "m", "typo": 1}',
-    ],
-)
-async def test_a_malformed_request_is_refused_with_the_reason(client, amavis, body):
-    response = await client.post("/v1/releases", data=body)
-    assert response.status == 400
-    assert (await response.json())["error"]
-    assert amavis.requests == []

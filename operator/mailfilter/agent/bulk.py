@@ -1,0 +1,232 @@
+"""`POST /v1/releases`: gives many held mails back, several at a time, a stretch of the work with each request.
+
+Whoever wants a release asks again until all is done. It is the same release, by its key, for every agent on the volume
+and after every crash: what to do is chosen once (mailfilter.agent.jobs), and under one key amavis gives no recipient a
+mail twice (mailfilter.agent.records). Nothing goes on when nobody asks any more.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import Field, ValidationError
+
+from mailfilter.agent import heldmail
+from mailfilter.agent.held import answer, bad_request, problem
+from mailfilter.agent.heldmail import plain
+from mailfilter.agent.jobs import Chosen, Job, JobFile, Jobs
+from mailfilter.agent.release import ReleaseAnswer, ReleaseRequest, Releases, Result
+from mailfilter.agent.search import Cursor, Entry, Query
+from mailfilter.agent.volume import Volume
+from mailfilter.api.release import Release, ReleaseProgress
+from mailfilter.api.selection import Selector
+from mailfilter.api.status import MessageResult, RecipientResult
+
+# An answer comes after so long, or as soon as nothing is left to do now.
+STRETCH_SECONDS = 5.0
+FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 5, 300
+# After so many refusals in a row the others wait, too: it is not about the mail.
+REFUSALS = 20
+MOST_PAUSED = 100
+PAGE = 1000
+REPLY_LENGTH = 500
+
+log = logging.getLogger(__name__)
+
+
+class BulkRequest(Release):
+    """Body of `POST /v1/releases`."""
+
+    key: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+    """Names this release: under it no recipient is given a mail twice, and the set of mails stays the same."""
+
+
+class BulkReleases:
+    """Releases from one quarantine, `parallel` mails at a time whatever the number of requests."""
+
+    def __init__(self, volume: Volume, jobs: Jobs, releases: Releases, parallel: int) -> None:
+        self._volume = volume
+        self._files = jobs
+        self._releases = releases
+        self._parallel = parallel
+        self._slots = asyncio.Semaphore(parallel)
+        self._pauses: dict[str, dict[str, MessageResult]] = {}
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """`POST /v1/releases`."""
+        try:
+            wanted = BulkRequest.model_validate_json(await request.read(), strict=True)
+        except ValidationError as error:
+            raise bad_request(error) from error
+        if wanted.selector and not self._volume.complete:
+            raise problem(web.HTTPServiceUnavailable, "the held files are still being looked through")
+        try:
+            return answer(await self.work(wanted))
+        except OSError as error:
+            raise problem(web.HTTPServiceUnavailable, f"the quarantine volume: {error}") from error
+
+    async def work(self, wanted: BulkRequest) -> ReleaseProgress:
+        """Goes on with a release for a while. Raises OSError when the volume cannot be read or written."""
+        with ExitStack() as stack:
+            file = stack.enter_context(self._files.taken(wanted.key))
+            if file is None:
+                # By another request, whose client may have gone, or by another agent.
+                found = await asyncio.to_thread(self._files.look, wanted.key)
+                return _progress(found or Job(Chosen(mails={}, by_id=False)), FIRST_PAUSE_SECONDS)
+            job = await asyncio.to_thread(file.read)
+            if job is None:
+                job = await asyncio.to_thread(self._begin, file, wanted)
+            for one in self._pauses.pop(wanted.key, {}).values():
+                if one.id in job.open:
+                    job.put_off(one)
+            tired = await self._stretch(wanted, job, file)
+            self._remember(wanted.key, job)
+            return _progress(job, _next_seconds(job, tired=tired))
+
+    def _remember(self, key: str, job: Job) -> None:
+        """Pauses are kept in memory alone: whoever takes the job up elsewhere tries at once."""
+        paused = {one.id: one for one in job.open.values() if one.result == "Retrying"}
+        if paused:
+            self._pauses[key] = paused
+        if len(self._pauses) > MOST_PAUSED:
+            # Most likely of a release that nobody asks for any more.
+            del self._pauses[next(iter(self._pauses))]
+
+    def _begin(self, file: JobFile, wanted: BulkRequest) -> Job:
+        if wanted.selector is None:
+            return file.begin(Chosen(mails=dict.fromkeys(wanted.messages or (), ()), by_id=True))
+        # What other pods have stored belongs to it.
+        self._volume.sync()
+        chosen = self._chosen(wanted, wanted.selector)
+        log.info("release %s: %d mails chosen, %d infected left out", wanted.key, len(chosen.mails), chosen.infected)
+        return file.begin(chosen)
+
+    def _chosen(self, wanted: BulkRequest, selector: Selector) -> Chosen:
+        mails: dict[str, tuple[str, ...]] = {}
+        infected = 0
+        for entry in self._found(selector):
+            recipients = wanted.recipients or entry.recipients
+            had = set(entry.released)
+            missing = tuple(one for one in recipients if plain(one) not in had)
+            if not missing and not entry.problem:
+                continue
+            if (entry.infected or entry.kind == "virus") and not wanted.allow_virus:
+                infected += 1
+            elif len(mails) == selector.limit:
+                return Chosen(mails=mails, by_id=False, infected=infected, more=True)
+            else:
+                mails[entry.id] = missing if len(missing) < len(recipients) else ()
+        return Chosen(mails=mails, by_id=False, infected=infected)
+
+    def _found(self, selector: Selector) -> Iterator[Entry]:
+        query = Query(**selector.model_dump(exclude={"limit"}))
+        after = None
+        while page := self._volume.index.search(query, PAGE, after):
+            yield from page
+            after = Cursor(page[-1].time.timestamp(), page[-1].id)
+
+    async def _stretch(self, wanted: BulkRequest, job: Job, file: JobFile) -> bool:
+        """Tries what is due, for a while. Returns whether the others shall wait because too many were refused."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + STRETCH_SECONDS
+        now = datetime.now(UTC)
+        due = iter([one for one in job.open.values() if _due(one) <= now])
+        refused = 0
+
+        async def worker() -> None:
+            nonlocal refused
+            while refused < REFUSALS and loop.time() < end:
+                before = next(due, None)
+                if before is None:
+                    return
+                async with self._slots:
+                    result = await self._try(wanted, before, job.chosen.mails[before.id])
+                refused = refused + 1 if result.result == "Retrying" else 0
+                if result.result == "Retrying":
+                    job.put_off(result)
+                else:
+                    file.end(result)
+                    job.end(result)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._parallel):
+                    group.create_task(worker())
+        except* OSError as trouble:
+            error = trouble.exceptions[0]
+        else:
+            return refused >= REFUSALS
+        raise error
+
+    async def _try(self, wanted: BulkRequest, before: MessageResult, missing: tuple[str, ...]) -> MessageResult:
+        request = ReleaseRequest(
+            key=wanted.key,
+            message=before.id,
+            recipients=missing or tuple(wanted.recipients),
+            allow_virus=wanted.allow_virus,
+        )
+        found = await self._releases.release(request)
+        if wanted.delete_after and found.result is Result.RELEASED:
+            try:
+                await asyncio.to_thread(self._delete, found)
+            except OSError as error:
+                reply = f"451 4.3.0 released, but not deleted: {error}"
+                found = found.model_copy(update={"result": Result.RETRY, "reply": reply})
+        return _result(found, before.attempts + 1)
+
+    def _delete(self, found: ReleaseAnswer) -> None:
+        """Deletes a mail that all who were owed it have. The record stays: it answers for the mail from now on."""
+        try:
+            mail = heldmail.read(self._volume.root / found.message)
+            entry = self._volume.index.get(found.message)
+            had = {plain(one.address) for one in found.recipients} | set(entry.released if entry else ())
+            if had >= {plain(one) for one in mail.held_for}:
+                self._volume.delete(found.message)
+                log.info("deleted %s: released", found.message)
+        except FileNotFoundError:
+            return
+
+
+def _result(found: ReleaseAnswer, attempts: int) -> MessageResult:
+    queue_ids = [one.queue_id for one in found.recipients if one.queue_id]
+    return MessageResult(
+        id=found.message,
+        result="Retrying" if found.result is Result.RETRY else found.result.value,
+        reason=found.reason,
+        reply=found.reply[:REPLY_LENGTH],
+        queue_id=queue_ids[-1] if queue_ids else None,
+        recipients=[
+            RecipientResult(**one.model_dump() | {"reply": one.reply[:REPLY_LENGTH]}) for one in found.recipients
+        ],
+        attempts=attempts,
+        time=datetime.now(UTC).replace(microsecond=0),
+    )
+
+
+def _due(one: MessageResult) -> datetime:
+    """When the next try is due."""
+    if one.time is None:
+        return datetime.min.replace(tzinfo=UTC)
+    pause = min(LAST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(one.attempts - 1, 10))
+    return one.time + timedelta(seconds=pause)
+
+
+def _next_seconds(job: Job, *, tired: bool) -> float | None:
+    if not job.open:
+        return None
+    first = (min(map(_due, job.open.values())) - datetime.now(UTC)).total_seconds()
+    return max(first, FIRST_PAUSE_SECONDS if tired else 0)
+
+
+def _progress(job: Job, next_seconds: float | None) -> ReleaseProgress:
+    return ReleaseProgress(
+        counts=job.counts(),
+        failures=job.failures(),
+        messages=job.messages(),
+        more=job.chosen.more,
+        next_seconds=next_seconds,
+    )

@@ -1,0 +1,149 @@
+"""A release by selector: the agent and amavis as in their pod, each killed in the middle."""
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from images.docker import Container, Lab, docker, eventually
+from images.gateway import GTUBE, Gateway, amavis_ready, mail, policy, setting, started_agent, started_gateway
+
+TOKEN = "s3cret"  # noqa: S105 - of the tests alone
+SENDER = "offers@client.example"
+
+
+@pytest.fixture(scope="module")
+def gateway(images: dict[str, str], network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    lab = Lab(images, network, tmp_path_factory.mktemp("release"))
+    with started_gateway(lab, {"AMAVIS_MAX_SERVERS": "3"}) as gateway:
+        gateway.set_policy(policy(levels=policy()["levels"] | {"cutoff": setting(2000.0)}))
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def agent(gateway: Gateway) -> Iterator[Container]:
+    with started_agent(gateway, TOKEN, parallel=2) as agent:
+        yield agent
+
+
+@pytest.fixture(scope="module")
+def original(gateway: Gateway) -> str:
+    """A held spam, from which others are copied."""
+    gateway.send(mail("original", GTUBE, sender="alice@client.example"))
+    held: str = gateway.report("original")["quarantine"]
+    return held
+
+
+def ask(agent: Container, method: str, path: str, body: Any = None) -> Any:
+    """The agent's answer; None while it does not answer."""
+    request = urllib.request.Request(
+        f"http://{agent.address}:8081{path}",
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {TOKEN}"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise AssertionError(f"{error.code} {error.read()!r}") from error
+    except OSError:
+        return None
+
+
+def hold(gateway: Gateway, original: str, letter: str, number: int) -> list[str]:
+    """So many more held mails, each of its own subject."""
+    quarantine = gateway.amavis_volumes["/var/lib/amavis/quarantine"]
+    program = (
+        "use IO::Uncompress::Gunzip '$GunzipError'; use IO::Compress::Gzip '$GzipError';"
+        "my ($source, $id, $letter, $number) = @ARGV;"
+        "IO::Uncompress::Gunzip::gunzip($source => \\my $mail) or die;"
+        'mkdir "spam/$letter";'
+        "for my $n (1 .. $number) { my $new = sprintf('%s%011d', $letter, $n); my $copy = $mail;"
+        "  $copy =~ s/$id/$new/g; $copy =~ s/Subject: original/Subject: $new/; $copy =~ s/alice\\@/offers\\@/g;"
+        '  IO::Compress::Gzip::gzip(\\$copy => "spam/$letter/$new.gz") or die }'
+    )
+    mail_id = original.rpartition("/")[2].removesuffix(".gz")
+    gateway.amavis.run(
+        "sh",
+        "-c",
+        'cd /var/lib/amavis/quarantine && exec perl -e "$0" "$@"',
+        program,
+        original,
+        mail_id,
+        letter,
+        str(number),
+    )
+    assert len(list(Path(quarantine, "spam", letter).iterdir())) == number
+    return [f"{letter}{one:011}" for one in range(1, number + 1)]
+
+
+def release(agent: Container, key: str, **more: Any) -> Any:
+    body = {"key": key, "selector": {"sender": SENDER}} | more
+    return ask(agent, "POST", "/v1/releases", body)
+
+
+def settled(agent: Container, key: str, **more: Any) -> Any:
+    """The answer when all is done."""
+
+    def done() -> Any:
+        found = release(agent, key, **more)
+        return found if found and found["nextSeconds"] is None else None
+
+    return eventually(done, f"the end of {key}", 120)
+
+
+def records(gateway: Gateway, key: str) -> int:
+    directory = gateway.amavis_volumes["/var/lib/amavis/quarantine"] / ".releases"
+    return len(list(directory.glob(f"{key}.*")))
+
+
+def copies(gateway: Gateway, subjects: list[str]) -> Counter[int]:
+    """How many mails the next hop has so many times."""
+    gateway.idle()
+    text = "\n".join(gateway.delivered(subjects[0][0]))
+    return Counter(text.count(f"\nSubject: {subject}\n") for subject in subjects)
+
+
+@pytest.mark.parametrize("victim", ["agent", "amavis"])
+def test_each_mail_is_released_once_whoever_is_killed_meanwhile(
+    gateway: Gateway, agent: Container, original: str, victim: str
+) -> None:
+    subjects = hold(gateway, original, victim[1], 30)
+    killed = agent if victim == "agent" else gateway.amavis
+    key = f"while-{victim}-dies"
+    first = threading.Thread(target=release, args=(agent, key))
+    eventually(lambda: (ask(agent, "GET", "/v1/held?limit=1") or {}).get("complete"), "all files are known")
+    first.start()
+    eventually(lambda: records(gateway, key) >= 5, "some are released")
+    docker("kill", "--signal", "KILL", killed.name)
+    assert records(gateway, key) < 30, "killed in the middle"
+    killed.start()
+    amavis_ready(gateway.amavis)
+    first.join()
+    found = settled(agent, key)
+    interrupted = [one for one in found["failures"] if one["reason"] == "Interrupted"]
+    assert found["counts"]["total"] == 30
+    assert found["counts"]["released"] == 30 - len(interrupted)
+    if victim == "agent":
+        assert copies(gateway, subjects) == {1: 30}
+    else:
+        # Of what amavis had in its hands nobody knows.
+        assert len(interrupted) <= 2
+        assert copies(gateway, subjects).keys() <= {0, 1}
+        assert copies(gateway, subjects)[0] <= len(interrupted)
+
+
+def test_deleted_once_released(gateway: Gateway, agent: Container, original: str) -> None:
+    subjects = hold(gateway, original, "d", 3)
+    found = settled(agent, "deleting", deleteAfter=True)
+    assert found["counts"]["released"] == found["counts"]["total"] >= 3
+    assert copies(gateway, subjects) == {1: 3}
+    assert [name for name in gateway.held() if name.startswith("spam/d/")] == []
+    assert original in gateway.held()

@@ -1,0 +1,447 @@
+"""POST /v1/releases: many held mails, whoever dies meanwhile."""
+
+import asyncio
+import contextlib
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from mailfilter.agent import bulk as module
+from mailfilter.agent.bulk import BulkReleases, BulkRequest
+from mailfilter.agent.index import Index
+from mailfilter.agent.jobs import Jobs
+from mailfilter.agent.release import Releases
+from mailfilter.agent.volume import Volume
+
+BOTH = "X-Envelope-To-Blocked: <bob@example.test>,\n <carol@example.test>\n"
+INFECTED = "X-Amavis-Alert: INFECTED, message contains virus: Eicar\n"
+ALL = {"sender": "alice@client.test"}
+
+
+@dataclass
+class Amavis:
+    """Sends mail under its records as amavis does. Who dies does so between the delivery and the answer."""
+
+    quarantine: Path
+    refusals: dict[str, list[str]] = field(default_factory=dict)
+    """Mail id → replies before the mail is taken; the last one stays if it is final."""
+    sent: list[tuple[str, str]] = field(default_factory=list)
+    """Mail id and recipient of each delivery."""
+    asked: list[str] = field(default_factory=list)
+    hold: asyncio.Event | None = None
+    arrived: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    running: int = 0
+    most_running: int = 0
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        pairs = [line.split("=", 1) for line in lines if line]
+        request = dict(pairs)
+        recipients = [value[1:-1] for name, value in pairs if name == "recipient"]
+        self.asked.append(request["mail_id"])
+        self.running += 1
+        self.most_running = max(self.running, self.most_running)
+        self.arrived.release()
+        if self.hold:
+            await self.hold.wait()
+        self.running -= 1
+        writer.write("".join(f"setreply={reply}\r\n" for reply in self.send(request, recipients)).encode() + b"\r\n")
+        writer.close()
+
+    def send(self, request: dict[str, str], recipients: list[str]) -> list[str]:
+        mail_id, key = request["mail_id"], request["policy_bank"].removeprefix("RELEASE-")
+        record = self.quarantine / ".releases" / f"{key}.{mail_id}"
+        record.parent.mkdir(exist_ok=True)
+        past = json.loads(record.read_text()) if record.exists() else {"recipients": [], "replies": []}
+        known = dict(zip(past["recipients"], past["replies"], strict=True))
+        for who in recipients:
+            if known.get(who, "").startswith("250 2.0.0"):
+                continue
+            script = self.refusals.get(mail_id, [])
+            if script:
+                known[who] = script.pop(0) if script[0].startswith("4") else script[0]
+            else:
+                self.sent.append((mail_id, who))
+                known[who] = f"250 2.0.0 from MTA: 250 2.0.0 Ok: queued as Q{len(self.sent)}"
+        content = {"state": "done", "recipients": list(known), "replies": list(known.values())}
+        record.write_text(json.dumps(content))
+        return [known[who] for who in recipients]
+
+
+@pytest.fixture
+async def amavis(tmp_path, quarantine):
+    fake = Amavis(quarantine.root)
+    async with await asyncio.start_unix_server(fake.talk, tmp_path / "amavisd.sock"):
+        yield fake
+
+
+@pytest.fixture
+def no_pause(monkeypatch):
+    monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0)
+
+
+@pytest.fixture
+def agent(quarantine, tmp_path):
+    """Makes an agent that has just started."""
+
+    def start(parallel: int = 4) -> BulkReleases:
+        number = len(list(tmp_path.glob("*.sqlite")))
+        volume = Volume(quarantine.root, Index(tmp_path / f"{number}.sqlite"))
+        volume.sync()
+        releases = Releases(quarantine.root, tmp_path / "amavisd.sock", CollectorRegistry())
+        return BulkReleases(volume, Jobs(quarantine.root), releases, parallel)
+
+    return start
+
+
+def name(number: int, kind: str = "spam") -> str:
+    return f"{kind}/a/a{number:011}"
+
+
+def mail_id(number: int) -> str:
+    return name(number).rpartition("/")[2]
+
+
+def wanted(key: str = "key-1", **release) -> BulkRequest:
+    return BulkRequest.model_validate({"key": key, "selector": ALL} | release)
+
+
+def by_id(*names: str, **release) -> BulkRequest:
+    return BulkRequest(key="key-1", messages=list(names), **release)
+
+
+async def settled(agent: BulkReleases, request: BulkRequest):
+    for _ in range(50):
+        progress = await agent.work(request)
+        if progress.next_seconds is None:
+            return progress
+    raise AssertionError(f"never ends: {progress}")
+
+
+async def test_a_selector_gives_each_mail_to_those_who_are_owed_it(quarantine, amavis, agent):
+    for number in range(50):
+        quarantine.hold(name(number))
+    quarantine.hold(name(99), sender="mallory@client.test")
+    progress = await settled(agent(), wanted())
+    assert sorted(amavis.sent) == [(mail_id(number), "bob@example.test") for number in range(50)]
+    assert (progress.counts.total, progress.counts.released, progress.failures) == (50, 50, ())
+    assert progress.messages == ()
+    assert quarantine.root.joinpath(name(0)).exists()
+
+
+@pytest.mark.parametrize("parallel", [1, 3])
+async def test_so_many_at_a_time_whatever_the_number_of_requests(quarantine, amavis, agent, parallel):
+    for number in range(20):
+        quarantine.hold(name(number))
+    amavis.hold = asyncio.Event()
+    one = agent(parallel)
+    tasks = [asyncio.create_task(settled(one, wanted(f"key-{number}"))) for number in range(2)]
+    for _ in range(parallel):
+        await amavis.arrived.acquire()
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    amavis.hold.set()
+    await asyncio.gather(*tasks)
+    assert amavis.most_running == parallel
+    assert Counter(amavis.sent) == {(mail_id(number), "bob@example.test"): 2 for number in range(20)}
+
+
+async def test_what_comes_later_is_not_released(quarantine, amavis, agent, no_pause):
+    quarantine.hold(name(1))
+    amavis.refusals[mail_id(1)] = ["451 4.3.0 later"]
+    assert (await agent().work(wanted())).next_seconds is not None
+    quarantine.hold(name(2))
+    progress = await settled(agent(), wanted())
+    assert progress.counts.total == 1
+    assert amavis.sent == [(mail_id(1), "bob@example.test")]
+
+
+@pytest.mark.parametrize("kind", ["spam", "virus"])
+async def test_infected_mail_is_left_out_and_counted(quarantine, amavis, agent, kind):
+    quarantine.hold(name(1))
+    quarantine.hold(name(2, kind), alert=INFECTED if kind == "spam" else "")
+    progress = await settled(agent(), wanted())
+    assert (progress.counts.total, progress.counts.released, progress.counts.infected) == (1, 1, 1)
+    assert {one for one, _ in amavis.sent} == {mail_id(1)}
+    assert (await settled(agent(), wanted("key-2", allowVirus=True))).counts.released == 1
+    assert {one for one, _ in amavis.sent} == {mail_id(1), mail_id(2)}
+
+
+async def test_the_newest_up_to_the_limit_then_the_next(quarantine, amavis, agent):
+    for number in range(5):
+        quarantine.hold(name(number), age=1000 + number)
+    first = await settled(agent(), wanted(selector=ALL | {"limit": 2}))
+    assert (first.counts.released, first.more) == (2, True)
+    assert sorted({one for one, _ in amavis.sent}) == [mail_id(0), mail_id(1)]
+    second = await settled(agent(), wanted("key-2", selector=ALL | {"limit": 3}))
+    assert (second.counts.released, second.more) == (3, False)
+    assert len(amavis.sent) == len(set(amavis.sent)) == 5
+
+
+async def test_who_has_a_mail_already_is_not_given_it_by_a_selector(quarantine, amavis, agent):
+    quarantine.hold(name(1), blocked=BOTH)
+    await settled(agent(), by_id(name(1), recipients=["carol@example.test"]))
+    await settled(agent(), wanted("key-2"))
+    assert amavis.sent == [(mail_id(1), "carol@example.test"), (mail_id(1), "bob@example.test")]
+    assert (await settled(agent(), wanted("key-3"))).counts.total == 0
+    other = await settled(agent(), wanted("key-4", recipients=["audit@example.test"]))
+    assert other.counts.released == 1
+    assert amavis.sent[2:] == [(mail_id(1), "audit@example.test")]
+
+
+async def test_mail_that_is_owed_to_nobody_is_not_selected(quarantine, amavis, agent):
+    quarantine.hold(name(1), blocked="X-Envelope-To-Blocked:\n")
+    assert (await settled(agent(), wanted())).counts.total == 0
+
+
+async def test_by_id_each_message_is_reported_in_its_order(quarantine, amavis, agent):
+    quarantine.hold(name(1))
+    quarantine.hold(name(2), alert=INFECTED)
+    progress = await settled(agent(), by_id(name(2), name(3), name(1)))
+    assert [(one.id, one.result, one.reason) for one in progress.messages] == [
+        (name(2), "Failed", "VirusNotAllowed"),
+        (name(3), "Failed", "NotFound"),
+        (name(1), "Released", None),
+    ]
+    released = progress.messages[2]
+    assert (released.queue_id, released.attempts, released.recipients[0].address) == ("Q1", 1, "bob@example.test")
+    assert {one.id for one in progress.failures} == {name(2), name(3)}
+    # Another agent answers the same from the file.
+    assert await agent().work(by_id(name(2), name(3), name(1))) == progress
+
+
+async def test_b01_refusals_are_tried_again_or_are_final_with_the_reply(quarantine, amavis, agent, no_pause):
+    for number in range(30):
+        quarantine.hold(name(number), age=100 + number)
+    amavis.refusals = {mail_id(number): ["550 5.7.1 no"] for number in range(25)}
+    amavis.refusals[mail_id(29)] = ["451 4.3.0 later"] * 2
+    one = agent()
+    first = await one.work(wanted())
+    assert (first.counts.released, first.counts.failed, first.counts.retrying) == (4, 25, 1)
+    assert len(first.failures) == 20
+    assert {failure.reply for failure in first.failures} == {"550 5.7.1 no"}
+    second = await settled(one, wanted())
+    assert (second.counts.released, second.counts.failed, second.counts.retrying) == (5, 25, 0)
+    assert len(amavis.sent) == 5
+    assert sum(asked == mail_id(0) for asked in amavis.asked) == 1
+
+
+async def test_pauses_grow_and_are_kept(quarantine, amavis, agent, monkeypatch):
+    quarantine.hold(name(1))
+    amavis.refusals[mail_id(1)] = ["451 4.3.0 later"] * 9
+    one = agent()
+    for attempt, pause in enumerate([5, 10, 20, 40], 1):
+        progress = await one.work(by_id(name(1)))
+        assert progress.next_seconds is not None
+        assert pause - 2 <= progress.next_seconds <= pause
+        assert (await one.work(by_id(name(1)))).messages[0].attempts == attempt, "not due yet"
+        waiting = one._pauses["key-1"][name(1)]
+        long_ago = waiting.model_copy(update={"time": waiting.time.replace(year=2000)})
+        one._pauses["key-1"][name(1)] = long_ago
+    assert len(amavis.asked) == 4
+    last = long_ago.model_copy(update={"attempts": 5000})
+    assert (module._due(last) - last.time).total_seconds() == module.LAST_PAUSE_SECONDS
+
+
+async def test_when_all_is_refused_the_others_wait(quarantine, tmp_path, agent):
+    for number in range(100):
+        quarantine.hold(name(number))
+    # Nobody listens on amavis' socket.
+    progress = await agent(parallel=1).work(wanted())
+    assert progress.counts.retrying == module.REFUSALS
+    assert progress.counts.total == 100
+    assert progress.next_seconds == module.FIRST_PAUSE_SECONDS
+    assert "amavis: " in progress.failures[0].reply
+
+
+async def test_a_stretch_ends_in_time(quarantine, amavis, agent, monkeypatch):
+    for number in range(3):
+        quarantine.hold(name(number))
+    monkeypatch.setattr(module, "STRETCH_SECONDS", 0)
+    one = agent()
+    assert (await one.work(wanted())).next_seconds == 0
+    assert amavis.sent == []
+    monkeypatch.undo()
+    assert (await one.work(wanted())).counts.released == 3
+
+
+async def test_while_one_works_another_one_only_looks(quarantine, amavis, agent):
+    for number in range(3):
+        quarantine.hold(name(number))
+    amavis.hold = asyncio.Event()
+    first = asyncio.create_task(agent().work(wanted()))
+    await amavis.arrived.acquire()
+    for one in (agent(), agent()):
+        progress = await one.work(wanted())
+        assert (progress.counts.total, progress.counts.released) == (3, 0)
+        assert progress.next_seconds == module.FIRST_PAUSE_SECONDS
+    amavis.hold.set()
+    assert (await first).counts.released == 3
+    assert len(amavis.asked) == 3
+
+
+class DeadError(Exception):
+    """The agent's process ends here."""
+
+
+@pytest.mark.parametrize("delete", [False, True])
+@pytest.mark.parametrize("crash", range(1, 15))
+async def test_an_agent_that_dies_anywhere_sends_nothing_twice_and_loses_nothing(
+    quarantine, amavis, agent, monkeypatch, no_pause, crash, delete
+):
+    """The process ends half through its n-th write, or before its n-th deletion, for every n."""
+    for number in range(6):
+        quarantine.hold(name(number))
+    amavis.refusals = {mail_id(3): ["451 4.3.0 later"], mail_id(4): ["550 5.7.1 no"]}
+    steps = 0
+
+    def dies() -> bool:
+        nonlocal steps
+        steps += 1
+        return steps == crash
+
+    def torn(descriptor, data, write=os.write):
+        if dies():
+            write(descriptor, data[: len(data) // 2])
+            raise DeadError
+        return write(descriptor, data)
+
+    def undeleted(volume, quarantine_id, delete=Volume.delete):
+        if dies():
+            raise DeadError
+        delete(volume, quarantine_id)
+
+    request = wanted(deleteAfter=delete)
+    with monkeypatch.context() as patch, contextlib.suppress(DeadError, ExceptionGroup):
+        patch.setattr("mailfilter.agent.jobs.os.write", torn)
+        patch.setattr(Volume, "delete", undeleted)
+        await settled(agent(1), request)
+    # A line with what was chosen, six mails, five deletions.
+    assert steps == min(crash, 12 if delete else 7)
+    progress = await settled(agent(1), request)
+    assert (progress.counts.total, progress.counts.released, progress.counts.failed) == (6, 5, 1)
+    assert Counter(amavis.sent) == {(mail_id(number), "bob@example.test"): 1 for number in range(6) if number != 4}
+    left = {path.name for path in (quarantine.root / "spam/a").iterdir()}
+    assert left == ({mail_id(4)} if delete else {mail_id(number) for number in range(6)})
+
+
+async def test_deleted_when_all_have_it_and_the_record_answers_from_then_on(quarantine, amavis, agent):
+    quarantine.hold(name(1), blocked=BOTH)
+    await settled(agent(), by_id(name(1), recipients=["carol@example.test"], delete_after=True))
+    assert (quarantine.root / name(1)).exists(), "bob is still owed it"
+    await settled(agent(), wanted("key-2", deleteAfter=True))
+    assert not (quarantine.root / name(1)).exists()
+    assert sorted(path.name for path in (quarantine.root / ".releases").iterdir()) == [
+        f"key-1.{mail_id(1)}",
+        f"key-2.{mail_id(1)}",
+    ]
+    assert len(amavis.sent) == 2
+
+
+async def test_what_failed_is_not_deleted(quarantine, amavis, agent):
+    quarantine.hold(name(1))
+    amavis.refusals[mail_id(1)] = ["550 5.7.1 no"]
+    assert (await settled(agent(), wanted(deleteAfter=True))).counts.failed == 1
+    assert (quarantine.root / name(1)).exists()
+
+
+async def test_a_file_that_cannot_be_deleted_is_tried_again_and_not_sent_again(
+    quarantine, amavis, agent, monkeypatch, no_pause
+):
+    quarantine.hold(name(1))
+    one = agent()
+    with monkeypatch.context() as patch:
+        patch.setattr(one._volume, "delete", lambda _: (_ for _ in ()).throw(PermissionError("read-only")))
+        progress = await one.work(wanted(deleteAfter=True))
+    assert "released, but not deleted: read-only" in progress.failures[0].reply
+    assert (await settled(one, wanted(deleteAfter=True))).counts.released == 1
+    assert not (quarantine.root / name(1)).exists()
+    assert len(amavis.sent) == 1
+
+
+async def test_ten_thousand_mails_are_chosen_and_their_answer_is_small(quarantine, amavis, agent, monkeypatch):
+    monkeypatch.setattr(module, "STRETCH_SECONDS", 0)
+    quarantine.hold(name(0))
+    content = (quarantine.root / name(0)).read_text()
+    for number in range(1, 10_050):
+        (quarantine.root / name(number)).write_text(content.replace(mail_id(0), mail_id(number)))
+    progress = await agent().work(wanted(selector=ALL | {"limit": 10_000}))
+    assert (progress.counts.total, progress.more) == (10_000, True)
+    assert len(progress.model_dump_json()) < 1000
+
+
+@pytest.fixture
+async def client(aiohttp_client_for, agent, amavis):
+    application = web.Application()
+    one = agent()
+    application.add_routes([web.post("/v1/releases", one.handle)])
+    found = await aiohttp_client_for(application)
+    found.agent = one
+    return found
+
+
+async def test_over_http(quarantine, client):
+    quarantine.hold(name(1))
+    response = await client.post("/v1/releases", json={"key": "key-1", "messages": [name(1)]})
+    assert response.status == 200
+    body = await response.json()
+    assert (body["nextSeconds"], body["counts"]["released"]) == (None, 1)
+    assert body["messages"][0]["recipients"][0]["queueId"] == "Q1"
+
+
+async def test_a_selector_waits_until_all_files_are_known(quarantine, client):
+    client.agent._volume.complete = False
+    response = await client.post("/v1/releases", json={"key": "key-1", "selector": ALL})
+    assert response.status == 503
+    assert "looked through" in (await response.json())["error"]
+    assert not (quarantine.root / ".jobs").exists()
+
+
+async def test_a_full_volume_is_said_and_what_was_sent_is_not_sent_again(quarantine, amavis, client, monkeypatch):
+    quarantine.hold(name(1))
+    body = {"key": "key-1", "messages": [name(1)]}
+    first = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr("mailfilter.agent.jobs.os.write", lambda fd, data: first(fd, data) if b"mails" in data else 3)
+        response = await client.post("/v1/releases", json=body)
+    assert response.status == 503
+    assert "full" in (await response.json())["error"]
+    assert (await (await client.post("/v1/releases", json=body)).json())["counts"]["released"] == 1
+    assert len(amavis.sent) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"messages": None},
+        {"selector": ALL},
+        {"messages": []},
+        {"messages": ["spam/../virus/v/vAbcDEfgh123"]},
+        {"key": "a/b"},
+        {"key": ".."},
+        {"key": "k,RETRY"},
+        {"allowVirus": "yes"},
+        {"recipients": ["no address"]},
+        {"recipients": ["a@b.test\r\nsender=<x@y>"]},
+        {"messages": None, "selector": ALL | {"limit": 10_001}},
+        {"messages": None, "selector": ALL | {"since": "2026-01-01T00:00:00"}},
+        {"messages": None, "selector": {"kind": "ham"}},
+        {"typo": 1},
+    ],
+    ids=str,
+)
+async def test_a_malformed_request_is_refused_with_the_reason(quarantine, amavis, client, change):
+    body = {"key": "key-1", "messages": [name(1)]} | change
+    response = await client.post(
+        "/v1/releases", json={field: value for field, value in body.items() if value is not None}
+    )
+    assert response.status == 400
+    assert (await response.json())["error"]
+    assert amavis.asked == []
+    assert not (quarantine.root / ".jobs").exists()
