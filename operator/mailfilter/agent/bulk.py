@@ -45,6 +45,10 @@ class BulkRequest(Release):
     """Names this release: under it no recipient is given a mail twice, and the set of mails stays the same."""
 
 
+class NotYetError(Exception):
+    """It is not known yet what is held."""
+
+
 class BulkReleases:
     """Releases from one quarantine, `parallel` mails at a time whatever the number of requests."""
 
@@ -62,15 +66,15 @@ class BulkReleases:
             wanted = BulkRequest.model_validate_json(await request.read(), strict=True)
         except ValidationError as error:
             raise bad_request(error) from error
-        if wanted.selector and not self._volume.complete:
-            raise problem(web.HTTPServiceUnavailable, "the held files are still being looked through")
         try:
             return answer(await self.work(wanted))
+        except NotYetError as error:
+            raise problem(web.HTTPServiceUnavailable, str(error)) from error
         except OSError as error:
             raise problem(web.HTTPServiceUnavailable, f"the quarantine volume: {error}") from error
 
     async def work(self, wanted: BulkRequest) -> ReleaseProgress:
-        """Goes on with a release for a while. Raises OSError when the volume cannot be read or written."""
+        """Goes on with a release for a while. Raises NotYetError, OSError when the volume cannot be read or written."""
         with ExitStack() as stack:
             file = stack.enter_context(self._files.taken(wanted.key))
             if file is None:
@@ -99,6 +103,8 @@ class BulkReleases:
     def _begin(self, file: JobFile, wanted: BulkRequest) -> Job:
         if wanted.selector is None:
             return file.begin(Chosen(mails=dict.fromkeys(wanted.messages or (), ()), by_id=True))
+        if not self._volume.complete:
+            raise NotYetError("the held files are still being looked through")
         # What other pods have stored belongs to it.
         self._volume.sync()
         chosen = self._chosen(wanted, wanted.selector)
@@ -139,11 +145,12 @@ class BulkReleases:
 
         async def worker() -> None:
             nonlocal refused
-            while refused < REFUSALS and loop.time() < end:
-                before = next(due, None)
-                if before is None:
-                    return
+            while True:
                 async with self._slots:
+                    tired = refused >= REFUSALS or loop.time() >= end
+                    before = None if tired else next(due, None)
+                    if before is None:
+                        return
                     result = await self._try(wanted, before, job.chosen.mails[before.id])
                 refused = refused + 1 if result.result == "Retrying" else 0
                 if result.result == "Retrying":

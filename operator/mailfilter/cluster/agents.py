@@ -7,8 +7,8 @@ import aiohttp
 from mailfilter.stack.common import AGENT_PORT
 
 STATUS_SECONDS = 5
-# The next hop may take its time to answer.
-RELEASE_SECONDS = 120
+# Some seconds of work, then what is in work: Postfix may take its time to answer.
+RELEASE_SECONDS = 150
 # Thousands of files may have to be deleted.
 EXPIRY_SECONDS = 60
 

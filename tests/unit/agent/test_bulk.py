@@ -400,7 +400,12 @@ async def test_a_selector_waits_until_all_files_are_known(quarantine, client):
     response = await client.post("/v1/releases", json={"key": "key-1", "selector": ALL})
     assert response.status == 503
     assert "looked through" in (await response.json())["error"]
-    assert not (quarantine.root / ".jobs").exists()
+    client.agent._volume.complete = True
+    quarantine.hold(name(1))
+    body = {"key": "key-1", "selector": ALL, "recipients": []}
+    assert (await (await client.post("/v1/releases", json=body)).json())["counts"]["released"] == 1
+    client.agent._volume.complete = False
+    assert (await client.post("/v1/releases", json=body)).status == 200, "what was chosen is known"
 
 
 async def test_a_full_volume_is_said_and_what_was_sent_is_not_sent_again(quarantine, amavis, client, monkeypatch):
