@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from mailfilter.agent import heldmail
 from mailfilter.agent.held import answer, bad_request, problem
-from mailfilter.agent.heldmail import plain
+from mailfilter.agent.heldmail import HeldMailError, plain
 from mailfilter.agent.jobs import Chosen, Job, JobFile, Jobs
 from mailfilter.agent.release import ReleaseAnswer, ReleaseRequest, Releases, Result
 from mailfilter.agent.search import Cursor, Entry, Query
@@ -191,10 +191,11 @@ class BulkReleases:
             mail = heldmail.read(self._volume.root / found.message)
             entry = self._volume.index.get(found.message)
             had = {plain(one.address) for one in found.recipients} | set(entry.released if entry else ())
-            if had >= {plain(one) for one in mail.held_for}:
+            if mail.mail_id and had >= {plain(one) for one in mail.held_for}:
                 self._volume.delete(found.message)
                 log.info("deleted %s: released", found.message)
-        except FileNotFoundError:
+        except (FileNotFoundError, HeldMailError):
+            # Gone already; or damaged, and so not known whether somebody is still owed it.
             return
 
 

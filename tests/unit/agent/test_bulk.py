@@ -344,6 +344,17 @@ async def test_deleted_when_all_have_it_and_the_record_answers_from_then_on(quar
     assert len(amavis.sent) == 2
 
 
+@pytest.mark.parametrize("ending", ["", ".gz"])
+async def test_a_file_that_was_damaged_after_its_release_stays(quarantine, amavis, agent, ending):
+    held, recipients = quarantine.hold(name(1) + ending), ["bob@example.test"]
+    await settled(agent(), by_id(held, recipients=recipients))
+    (quarantine.root / held).write_bytes(b"damaged")
+    (quarantine.root / ".jobs/key-1").unlink()
+    progress = await settled(agent(), by_id(held, recipients=recipients, delete_after=True))
+    assert progress.counts.released == 1
+    assert (quarantine.root / held).exists()
+
+
 async def test_what_failed_is_not_deleted(quarantine, amavis, agent):
     quarantine.hold(name(1))
     amavis.refusals[mail_id(1)] = ["550 5.7.1 no"]
