@@ -339,7 +339,7 @@ def in_quarantine(gateway: Gateway, *command: str) -> list[str]:
 
 def test_a_selector_gives_each_of_many_back_once_whoever_dies_meanwhile(gateway: Gateway) -> None:
     (held,) = gateway.held(offer())
-    names = in_quarantine(gateway, "python", "-c", MULTIPLY, held, "300")
+    names = in_quarantine(gateway, "python", "-c", MULTIPLY, held, "600")
     name = create(gateway, selector={"sender": "many@sender.example"})
     uid = gateway.cluster.get("quarantinerelease", name, gateway.namespace)["metadata"]["uid"]
 
@@ -358,8 +358,8 @@ def test_a_selector_gives_each_of_many_back_once_whoever_dies_meanwhile(gateway:
     assert {one["reason"] for one in found.get("failures", [])} <= {"Interrupted"}
     assert len(unknown) <= 1
     assert found["counts"] == {
-        "total": 300,
-        "released": 300 - len(unknown),
+        "total": 600,
+        "released": 600 - len(unknown),
         "failed": len(unknown),
         "retrying": 0,
         "infected": 0,
