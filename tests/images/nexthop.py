@@ -21,6 +21,8 @@ class NextHop:
     extensions: tuple[str, ...] = ("8BITMIME",)
     temporary: bool = False
     """Whether it puts everybody off."""
+    dying: bool = False
+    """Whether it takes a mail and is gone before it has answered."""
     asked: list[str] = field(default_factory=list)
     """Recipients of all RCPT commands."""
     mails: list[bytes] = field(default_factory=list)
@@ -48,6 +50,8 @@ class _Handler(socketserver.StreamRequestHandler):
             if line.upper() == "DATA":
                 self.say("354 go on")
                 hop.mails.append(self.mail())
+                if hop.dying:
+                    return
                 self.say("250 2.0.0 Ok: taken")
             elif line.upper() == "QUIT":
                 self.say("221 2.0.0 Bye")

@@ -12,7 +12,20 @@ from typing import Any
 import pytest
 
 from images.docker import Container, Lab, docker, eventually
-from images.gateway import GTUBE, Gateway, amavis_ready, mail, policy, setting, started_agent, started_gateway
+from images.gateway import (
+    GTUBE,
+    Gateway,
+    am_pdp,
+    amavis_ready,
+    mail,
+    policy,
+    setting,
+    started_agent,
+    started_amavis,
+    started_gateway,
+)
+from images.nexthop import started_next_hop
+from mailfilter.agent.release import UNANSWERED
 
 TOKEN = "s3cret"  # noqa: S105 - of the tests alone
 SENDER = "offers@client.example"
@@ -147,3 +160,21 @@ def test_deleted_once_released(gateway: Gateway, agent: Container, original: str
     assert copies(gateway, subjects) == {1: 3}
     assert [name for name in gateway.held() if name.startswith("spam/d/d0000")] == []
     assert original in gateway.held()
+
+
+def test_the_reply_when_postfix_dies_between_a_mail_and_its_answer(lab: Lab) -> None:
+    """It may have the mail: the agent knows by this reply that it must not send it again."""
+    policy_map, quarantine = lab.config_map({"policy.json": json.dumps(policy())}), lab.volume()
+    header = (
+        "X-Envelope-From: <alice@client.example>\nX-Envelope-To: <bob@example.com>\nX-Quarantine-ID: <hAbcDEfgh123>\n"
+    )
+    held = f"{header}From: alice@client.example\nSubject: held\n\nhello\n"
+    request = ["request=release", "mail_id=hAbcDEfgh123", "mail_file=spam/hAbcDEfgh123", "quar_type=F"]
+    with started_next_hop(lab, "bob@example.com", dying=True) as postfix:
+        address = postfix.address.replace("[", "").replace("]", "")
+        with started_amavis(lab, policy_map, quarantine, lab.volume(), AMAVIS_RELEASE_TO=address) as amavis:
+            amavis_ready(amavis)
+            amavis.run("sh", "-c", "cat > /var/lib/amavis/quarantine/spam/hAbcDEfgh123", stdin=held.encode())
+            (reply,) = am_pdp(amavis, [*request, "recipient=%3Cbob@example.com%3E", "policy_bank=RELEASE-k"])
+    assert reply.endswith(UNANSWERED)
+    assert len(postfix.mails) == 1

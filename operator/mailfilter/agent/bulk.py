@@ -19,7 +19,7 @@ from mailfilter.agent import heldmail
 from mailfilter.agent.held import answer, bad_request, problem
 from mailfilter.agent.heldmail import HeldMailError, plain
 from mailfilter.agent.jobs import Chosen, Job, JobFile, Jobs
-from mailfilter.agent.release import ReleaseAnswer, ReleaseRequest, Releases, Result
+from mailfilter.agent.release import Reason, ReleaseAnswer, ReleaseRequest, Releases, Result
 from mailfilter.agent.search import Cursor, Entry, Query
 from mailfilter.agent.volume import Volume
 from mailfilter.api.release import Release, ReleaseProgress
@@ -152,7 +152,8 @@ class BulkReleases:
                     if before is None:
                         return
                     result = await self._try(wanted, before, job.chosen.mails[before.id])
-                refused = refused + 1 if result.result == "Retrying" else 0
+                in_vain = result.result == "Retrying" or result.reason == Reason.INTERRUPTED
+                refused = refused + 1 if in_vain else 0
                 if result.result == "Retrying":
                     job.put_off(result)
                 else:

@@ -18,8 +18,10 @@ from mailfilter.api.fields import Model, QuarantineId
 # Longer than a hand-over to Postfix takes. amavis goes on after it, and its record tells the next try what came of it.
 ANSWER_SECONDS = 60.0
 INTERRUPTED_REPLY = "450 4.5.0 release interrupted"
+# Of amavis, when Postfix had the whole mail and was not heard of again (Amavis::Out::SMTP).
+UNANSWERED = "No resp. to data-dot"
 UNKNOWN_OUTCOME = (
-    "amavis died while it handed the mail to Postfix; whether Postfix took it is unknown. "
+    "amavis or Postfix died while the mail was handed over; whether Postfix took it is unknown. "
     "The mail is still held: a new QuarantineRelease sends it (again)."
 )
 
@@ -129,8 +131,11 @@ class Releases:
         replies = past.released
         if missing or not wanted:
             _check(request, mail_id, mail, wanted)
-            answered = await self._send(past.state, request, mail_id, missing)
-            replies = replies | by_recipient(missing, answered)
+            unknown = [address for address in missing if _unknown(past.replies.get(plain(address), ""))]
+            replies = replies | dict.fromkeys(map(plain, unknown), UNKNOWN_OUTCOME)
+            sent = [address for address in missing if address not in unknown]
+            if sent:
+                replies |= by_recipient(sent, await self._send(past.state, request, mail_id, sent))
         return judge(request.message, wanted, replies)
 
     async def _send(self, state: State, request: ReleaseRequest, mail_id: str, recipients: list[str]) -> list[str]:
@@ -149,7 +154,11 @@ class Releases:
             )
         except pdp.PdpError as error:
             return [f"451 4.5.0 amavis: {error}"]
-        return [UNKNOWN_OUTCOME if reply.startswith(INTERRUPTED_REPLY) else reply for reply in replies]
+        return [UNKNOWN_OUTCOME if _unknown(reply) else reply for reply in replies]
+
+
+def _unknown(reply: str) -> bool:
+    return reply.startswith(INTERRUPTED_REPLY) or reply.endswith(UNANSWERED)
 
 
 def _mail_id(message: str) -> str:

@@ -72,6 +72,8 @@ async def test_b03_recipients_of_the_request_replace_those_of_the_file(quarantin
         ("250 2.5.0 No%20recipients,%20nothing%20to%20do", Result.FAILED, Reason.NOTHING_TO_DO),
         ("250 2.0.0 Ok", Result.FAILED, Reason.NOTHING_TO_DO),
         ("450 4.5.0 release%20interrupted", Result.FAILED, Reason.INTERRUPTED),
+        ("451 4.5.0 from%20MTA(smtp:[mx]:10025):%20No%20resp.%20to%20data-dot", Result.FAILED, Reason.INTERRUPTED),
+        ("451 4.5.0 From%20MTA(x)%20during%20fwd-rcpt-pip%20(No%20response%20to%20RCPT", Result.RETRY, None),
     ],
 )
 async def test_b01_b02_only_a_queue_id_is_a_release(quarantine, amavis, releases, reply, result, reason):
@@ -210,6 +212,21 @@ async def test_an_interrupted_release_is_not_repeated(quarantine, amavis, releas
     assert (answer.result, answer.reason) == (Result.FAILED, Reason.INTERRUPTED)
     assert "new QuarantineRelease" in answer.reply
     assert amavis.requests == []
+
+
+async def test_a_hand_over_without_an_answer_is_not_repeated(quarantine, amavis, releases):
+    quarantine.hold(blocked=BOTH)
+    quarantine.record(
+        done(
+            ("bob@example.test", "451 4.5.0 from MTA(smtp:[mx]:10025): No resp. to data-dot"),
+            ("carol@example.test", "451 4.3.0 later"),
+        )
+    )
+    amavis.replies(queued("4F1"))
+    answer = await releases.release(request())
+    assert (answer.result, answer.reason) == (Result.FAILED, Reason.INTERRUPTED)
+    assert [recipient.released for recipient in answer.recipients] == [False, True]
+    assert [line for line in lines(amavis) if line.startswith("recipient")] == ["recipient=<carol@example.test>"]
 
 
 async def test_an_interruption_takes_nothing_from_those_who_have_it(quarantine, releases):
