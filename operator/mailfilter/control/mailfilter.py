@@ -38,8 +38,9 @@ Object = dict[str, Any]
 
 # The kubelet looks at a pod's ConfigMap volumes when the pod changes; an annotation is the least change.
 REFRESH_ANNOTATION = "mailfilter.dev/policy"
-# While something is on its way, how soon to look again.
-UNSETTLED_SECONDS = 1.0
+# While something is on its way, how soon to look again: soon after a change of policy, since the kubelet may have
+# looked before it had heard of the change, then less often.
+FIRST_LOOK_SECONDS, UNSETTLED_SECONDS = 0.2, 1.0
 POLICY_OBJECT: ChildId = ("ConfigMap", "policy")
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ class MailFilterLoop:
         self._settings = settings
         self._expiry = Expiry(agents)
         self._applied: dict[Key, Applied] = {}
+        self._wanted: dict[Key, tuple[str, float]] = {}
+        """The policy and tables that are wanted, and since when, in seconds since the epoch."""
 
     async def reconcile(self, key: Key) -> float | None:
         """Brings one MailFilter a step further. Returns when to look again, in seconds; None when it is gone."""
@@ -73,6 +76,7 @@ class MailFilterLoop:
         if body is None or body["metadata"].get("deletionTimestamp"):
             # What it owned is the garbage collector's.
             self._applied.pop(key, None)
+            self._wanted.pop(key, None)
             self._lists.forget(key)
             self._expiry.forget(key)
             self._forget_metrics(key)
@@ -120,7 +124,11 @@ class MailFilterLoop:
             gateway.spec.filtering.suspended != "None" and by_type["Suspended"] == "True"
         )
         settled = steady and by_type["PolicyActive"] == "True" and by_type["Progressing"] == "False"
-        return self._settings.observe_seconds if settled or conflict else UNSETTLED_SECONDS
+        return self._settings.observe_seconds if settled or conflict else self._patience(key)
+
+    def _patience(self, key: Key) -> float:
+        """Seconds to wait for what is on its way."""
+        return min(UNSETTLED_SECONDS, max(FIRST_LOOK_SECONDS, time.time() - self._wanted[key][1]))
 
     async def _token(self, names: Names) -> str:
         """The agents' token: made once, then read."""
@@ -183,11 +191,15 @@ class MailFilterLoop:
             "postfix": postfix.tables_hash(sources),
         }
         names = gateway.names
+        key = (names.namespace, names.name)
+        wanted = "".join(hashes.values())
+        if self._wanted.get(key, ("", 0.0))[0] != wanted:
+            self._wanted[key] = (wanted, time.time())
         bodies = await self._api.list("v1", "Pod", names.namespace, _instance_labels(names.name))
         live = [body for body in bodies if not body["metadata"].get("deletionTimestamp")]
         # A policy with bad rules is not on its way anywhere.
         coming = {component: one for component, one in hashes.items() if not (rules and component == "amavis")}
-        pods = await asyncio.gather(*(self._refresh(body, gateway.token, coming) for body in live))
+        pods = await asyncio.gather(*(self._refresh(body, gateway.token, coming, self._patience(key)) for body in live))
         return Facts(
             spec=gateway.spec,
             names=names,
@@ -208,20 +220,21 @@ class MailFilterLoop:
         found = self._cache.dns.get((gateway.names.namespace, gateway.names.name))
         return found if found and [record.wanted for record in found] == dns.wanted(gateway.spec) else None
 
-    async def _refresh(self, body: Object, token: str, hashes: dict[str, str]) -> Pod:
+    async def _refresh(self, body: Object, token: str, hashes: dict[str, str], patience: float) -> Pod:
         """A pod, whose ConfigMaps the kubelet is made to bring in now instead of a minute later."""
         metadata = body["metadata"]
         wanted = hashes.get(metadata["labels"].get(COMPONENT, ""))
-        said = metadata.get("annotations", {}).get(REFRESH_ANNOTATION, "")
-        if wanted and said.partition(" ")[0] != wanted:
+        said, _, at = metadata.get("annotations", {}).get(REFRESH_ANNOTATION, "").partition(" ")
+        if wanted and said != wanted:
             await self._annotate(metadata, wanted)
         pod = await self._pod(body, token)
-        if wanted and said.partition(" ")[0] == wanted and observe.lags(pod, wanted):
+        if wanted and said == wanted and observe.lags(pod, wanted) and time.time() - float(at or 0) >= patience:
             # The kubelet looked before it had heard of all ConfigMaps.
-            await self._annotate(metadata, f"{wanted} {int(time.time())}")
+            await self._annotate(metadata, wanted)
         return pod
 
-    async def _annotate(self, metadata: Object, value: str) -> None:
+    async def _annotate(self, metadata: Object, wanted: str) -> None:
+        value = f"{wanted} {time.time():.1f}"
         try:
             await self._api.annotate("Pod", metadata["namespace"], metadata["name"], {REFRESH_ANNOTATION: value})
         except ApiError as error:
