@@ -232,7 +232,17 @@ DRIFT: list[tuple[str, str, Object]] = [
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def drifting(world: World) -> Process:
-    return await made(world, "drift")
+    process = await made(world, "drift")
+
+    async def noted() -> bool:
+        deployment = await world.object("Deployment", "drift-clamd")
+        return "deployment.kubernetes.io/revision" in (deployment or {})["metadata"].get("annotations", {})
+
+    # Whenever a Deployment's controller gets to it, it notes its revision, and we write once more.
+    await until(noted)
+    await process.settle()
+    world.writes.clear()
+    return process
 
 
 @pytest.mark.parametrize(("kind", "part", "patch"), DRIFT, ids=lambda value: value if isinstance(value, str) else "")

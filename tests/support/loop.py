@@ -127,6 +127,9 @@ class FakeAgents(Agents):
         self.silent = False
         self.behind = False
 
+    async def expire(self, pod_ip: str, token: str, request: Object) -> None:
+        """Nothing is held."""
+
     async def status(self, pod_ip: str, token: str) -> Object:
         if self.silent:
             raise AgentError(f"agent at {pod_ip}: refused")
