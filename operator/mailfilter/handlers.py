@@ -36,7 +36,9 @@ class Operator:
         self.api, self.agents, self.settings = api, agents, settings
         self.cache = Cache()
         self.watches = Watches(api, lambda key: self.mailfilters.add(key))
-        loop = MailFilterLoop(api, agents, self.cache, ListSources(api, self.watches), settings)
+        loop = MailFilterLoop(
+            api, agents, self.cache, ListSources(api, self.watches), settings, lambda key: self.lookups.add(key)
+        )
         self.mailfilters = WorkQueue("MailFilter", loop.reconcile)
         self.releases = WorkQueue("QuarantineRelease", ReleaseLoop(api, agents, self.cache).reconcile)
         lookups = LookupLoop(self.cache, WorldResolver(), self.mailfilters.add, settings.dns_seconds)

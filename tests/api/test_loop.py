@@ -400,7 +400,7 @@ async def test_what_the_api_server_refuses_is_a_condition(world: World) -> None:
 async def test_what_dns_said_is_in_the_status(world: World) -> None:
     """And stays there, unasked, when another process begins."""
     process = await made(world, "dns")
-    host, domain = dns.wanted(gateway().spec)
+    host, domain = dns.wanted(gateway().spec, {})
     process.cache.dns[process.key] = [
         dns.judged(host, dns.Answer(("192.0.2.1",))),
         dns.judged(domain, dns.Answer(("10 other.example",))),
@@ -429,6 +429,45 @@ async def test_what_dns_said_is_in_the_status(world: World) -> None:
     assert body
     assert "dns" not in body["status"]
     assert "DNSReady" not in [one["type"] for one in body["status"]["conditions"]]
+
+
+async def test_keys_are_published_as_pods_tell_them(world: World) -> None:
+    """And stay so when another process begins, or no pod can be asked."""
+    keys = [{"domain": "example.com", "selector": name, "secretName": "keys"} for name in ("s1", "s2")]
+    spec = with_changes(SMALL, outgoing={"clients": ["192.0.2.1"], "dkim": keys})
+    await world.mailfilter("signs", spec)
+    await world.start_pods("signs")
+    process = Process(world, "signs")
+    process.agents.dkim = {
+        "example.com/s1": {"record": "v=DKIM1; k=rsa; p=AAA", "error": None},
+        "example.com/s2": {"record": None, "error": "missing"},
+    }
+    await process.settle()
+    condition = await world.condition("signs", "SigningReady")
+    assert (condition["status"], condition["reason"]) == ("False", "SecretMissing")
+    assert process.asked, "DNS is asked for the new record"
+    host, domain, key = dns.wanted(gateway().spec, process.cache.published[process.key])
+    process.cache.dns[process.key] = [
+        dns.judged(host, dns.Answer(("192.0.2.1",))),
+        dns.judged(domain, dns.Answer(("10 mx.example.com",))),
+        dns.judged(key, dns.Answer(("v=DKIM1; p=AAA",))),
+    ]
+    await process.loop.reconcile(process.key)
+    body = await world.object("MailFilter", "signs")
+    assert body
+    first = {"domain": "example.com", "selector": "s1", "record": "s1._domainkey.example.com"}
+    second = {"domain": "example.com", "selector": "s2", "record": "s2._domainkey.example.com"}
+    assert body["status"]["dkim"] == [first | {"value": "v=DKIM1; k=rsa; p=AAA", "dns": "Present"}, second]
+    assert (await world.condition("signs", "DNSReady"))["status"] == "True"
+    again = Process(world, "signs")
+    again.agents.dkim = process.agents.dkim
+    await again.settle()
+    assert await world.object("MailFilter", "signs") == body
+    again.agents.silent = True
+    await again.settle()
+    found = await world.object("MailFilter", "signs")
+    assert found
+    assert found["status"]["dkim"] == body["status"]["dkim"]
 
 
 async def test_transitions_are_events(world: World, cluster: Cluster) -> None:

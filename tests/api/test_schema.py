@@ -55,6 +55,13 @@ def at(name: str, value: str) -> tuple[str, Object]:
         "AliasTarget": {"domains": [domain | {"aliases": {"info": [value]}}]},
         "LocalPart": {"domains": [domain | {"aliases": {value: ["a@b"]}}]},
         "KnownLocalPart": {"domains": [domain | {"recipients": {"verify": "List", "list": [value]}}]},
+        "Network": {"outgoing": {"clients": [value]}},
+        "Selector": {
+            "outgoing": {
+                "clients": ["192.0.2.1"],
+                "dkim": [{"domain": domain["name"], "selector": value, "secretName": "x"}],
+            }
+        },
         "ClientPattern": {"lists": {"clients": {"deny": [value]}}},
         "IpAddress": {"spam": {"dnsServers": [value]}},
         "SenderPattern": {"lists": {"allow": [value]}},
@@ -101,6 +108,8 @@ async def test_field_types(world: World, name: str) -> None:
 
 
 OWN = SMALL["domains"][0]
+KEY = {"domain": OWN["name"], "selector": "s1", "secretName": "x"}
+LONG = ".".join(["a" * 59] * 4) + ".example"
 SPEC_CASES: list[tuple[str, Object, str]] = [
     ("levels out of order", {"spam": {"tagLevel": 6}}, "tagLevel must not be above tag2Level"),
     ("levels out of order 2", {"spam": {"tag2Level": 9}}, "tag2Level must not be above killLevel"),
@@ -177,6 +186,23 @@ SPEC_CASES: list[tuple[str, Object, str]] = [
         "verification without a list",
         {"domains": [SMALL["domains"][0] | {"recipients": {"verify": "List"}}]},
         "verify: List needs a list of local parts",
+    ),
+    ("nobody may send", {"outgoing": {"clients": []}}, "should have at least 1 items"),
+    ("no clients", {"outgoing": {}}, "spec.outgoing.clients: Required value"),
+    ("b21 the world may send", {"outgoing": {"clients": ["0.0.0.0/0"]}}, "not wider than /8"),
+    (
+        "a key of another's domain",
+        {"outgoing": {"clients": ["192.0.2.1"], "dkim": [KEY | {"domain": "elsewhere.example"}]}},
+        "outgoing.dkim: each domain must be one of spec.domains",
+    ),
+    ("a selector twice", {"outgoing": {"clients": ["192.0.2.1"], "dkim": [KEY, KEY]}}, "Duplicate value"),
+    (
+        "a name too long for DNS",
+        {
+            "domains": [OWN | {"name": LONG}],
+            "outgoing": {"clients": ["192.0.2.1"], "dkim": [KEY | {"domain": LONG}]},
+        },
+        "too long for a name in DNS",
     ),
     ("message size", {"messageSizeLimit": 1}, "should be greater than or equal to 65536"),
     ("unknown field", {"spam": {"level": 5}}, 'unknown field "spec.spam.level"'),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from support.certificates import pair
+from support.certificates import pair, private_key
 from support.cluster import Cluster
 from support.gateway import SMALL, Gateway
 from support.mail import Post, message, spam
@@ -18,6 +18,10 @@ COPIES = {"junior": ["junior@example.com", "team@example.com"], "abuse": ["desk@
 @pytest.fixture(scope="module")
 def mx(cluster: Cluster, operator: str, post: Post) -> Gateway:
     relay = {"host": post.sink_host}
+    (client,) = cluster.objects("pod", post.namespace, {"post": "client"})
+    metadata = {"name": "signs-example-com"}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"private.key": private_key()}}
+    cluster.apply(secret, post.namespace)
     basis = {
         "hostname": "mx.filter.example",
         "domains": [
@@ -25,6 +29,12 @@ def mx(cluster: Cluster, operator: str, post: Post) -> Gateway:
             {"name": "example.org", "relay": relay, "subdomains": False},
         ],
         "admin": "admin@example.org",
+        # Also for the tests of the door: who may send by that Service gets nothing out by port 25.
+        "outgoing": {
+            "clients": [client["status"]["podIP"]],
+            "relay": relay,
+            "dkim": [{"domain": "example.com", "selector": "s1", "secretName": metadata["name"]}],
+        },
         "messageSizeLimit": LIMIT,
         "spam": {"localTestsOnly": True},
         "postfix": SMALL["postfix"] | {"service": {"type": "NodePort", "externalTrafficPolicy": "Cluster"}},
@@ -97,6 +107,26 @@ def test_b21_nothing_is_relayed_for_anybody(gateway: Gateway, from_outside: bool
     mail = message()
     gateway.send(mail, host=host, port=port)
     gateway.post.expect(mail)
+
+
+def test_own_servers_send_to_the_world_by_a_service_of_their_own(gateway: Gateway) -> None:
+    out = {"to": "friend@far.example", "host": "mx-outgoing"}
+    signing = gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "SigningReady")
+    assert signing["reason"] == "KeysLoaded"
+    mail = message(sender="bob@example.com", to=out["to"])
+    gateway.send(mail, sender="bob@example.com", **out)
+    received = gateway.post.expect(mail)
+    assert received.recipients == [out["to"]]
+    assert "d=example.com; " in (received.header("DKIM-Signature") or "")
+    (published,) = gateway.cluster.get("mailfilter", "mx", gateway.namespace)["status"]["dkim"]
+    assert published["record"] == "s1._domainkey.example.com"
+    assert published["value"].startswith("v=DKIM1; k=rsa; p=MII")
+    assert gateway.refusal(message(), **out).code == 554
+    # The pods of the gateway are pods as others are: not every address of the cluster is a client's.
+    script = "import smtplib; smtp = smtplib.SMTP('mx-outgoing', 25, 'x.example'); smtp.ehlo(); "
+    script += "smtp.mail('bob@example.com'); print(smtp.rcpt('friend@far.example')[0])"
+    other = gateway.cluster.kubectl("-n", gateway.namespace, "exec", "signatures", "--", "python", "-c", script)
+    assert other.strip() == "554"
 
 
 def test_only_declared_domains_are_taken(gateway: Gateway) -> None:
@@ -195,12 +225,19 @@ def test_only_the_doors_are_open(gateway: Gateway) -> None:
         found: str = pod["status"]["podIP"]
         return found
 
-    closed = {"postfix": (10025, 8081), "amavis": (10024, 10026, 8081), "clamd": (3310,), "freshclam": (8080, 8081)}
-    opened = {"postfix": (2525, 9090), "amavis": (9090,), "freshclam": (9090,)}
+    closed = {
+        "postfix": (10025, 10029, 8081),
+        "amavis": (10024, 10026, 10028, 8081),
+        "clamd": (3310,),
+        "freshclam": (8080, 8081),
+    }
+    opened = {"postfix": (2525, 2587, 9090), "amavis": (9090,), "freshclam": (9090,)}
     services = {
         ("mx-reinjection", 10025),
         ("mx-amavis", 10024),
+        ("mx-reinjection", 10029),
         ("mx-amavis", 10026),
+        ("mx-amavis", 10028),
         ("mx-clamd", 3310),
         ("mx-freshclam", 8080),
     }

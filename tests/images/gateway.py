@@ -60,6 +60,7 @@ POLICY: dict[str, Any] = {
     "logLevel": 0,
     "banned": setting(BANNED),
     "senders": {"default": {"allow": [], "deny": [], "scores": []}, "by": {}, "files": {}, "quarantineDenied": True},
+    "signing": {},
     "notifications": {
         "virusAdmin": None,
         "spamAdmin": None,
@@ -79,6 +80,13 @@ PARAMETERS = {
     "mailfilter_proxy_filter": "",
     "mailfilter_filter_timeout": "90s",
 }
+# What the operator adds for outgoing mail, without a smarthost.
+OUTGOING = {
+    "mailfilter_outgoing_filter": "outgoing:[filter]:10028",
+    "mailfilter_smarthost_tls": "may",
+    "outgoing_destination_concurrency_limit": "3",
+    "default_transport": "smtp",
+}
 # What the operator adds for filtering.mode: BeforeQueue.
 BEFORE_QUEUE = {"mailfilter_proxy_filter": "filter:10026"}
 TABLES = {
@@ -87,6 +95,8 @@ TABLES = {
     "virtual_alias": "",
     "ehlo_networks": "",
     "filtering": "suspended\tNo\n",
+    "outgoing_networks": "",
+    "outgoing_senders": "",
     "recipients": "",
     "client_allow_names": "",
     "client_allow_networks": "",
@@ -159,6 +169,7 @@ def started_amavis(
         "AMAVIS_LOCAL_TESTS_ONLY": "1",
         "AMAVIS_DNS_SERVERS": "",
         "AMAVIS_CHILD_TIMEOUT": "60",
+        "AMAVIS_OUTGOING": "0",
     }
     with lab.container("amavis", alias="filter", user=AMAVIS, env=settings | env, volumes=volumes) as amavis:
         yield amavis
@@ -391,16 +402,24 @@ def started_agent(gateway: Gateway, token: str, parallel: int) -> Iterator[Conta
 
 
 @contextmanager
-def started_gateway(lab: Lab, amavis_env: dict[str, str] | None = None, **parameters: str) -> Iterator[Gateway]:
+def started_gateway(
+    lab: Lab,
+    amavis_env: dict[str, str] | None = None,
+    amavis_volumes: dict[str, Path] | None = None,
+    more_tables: dict[str, str] | None = None,
+    **parameters: str,
+) -> Iterator[Gateway]:
     """The whole chain, ready; `parameters` in main.cf."""
     policy_map = lab.config_map({"policy.json": json.dumps(POLICY)})
-    config = lab.config_map({"main.cf": main_cf(**parameters), **TABLES})
+    config = lab.config_map({"main.cf": main_cf(**parameters), **TABLES, **(more_tables or {})})
     compiled = lab.volume()
     with ExitStack() as stack:
         clamd = stack.enter_context(started_clamd(lab))
         sink = stack.enter_context(started_sink(lab))
         quarantine, run = lab.volume(), lab.volume()
-        amavis = stack.enter_context(started_amavis(lab, policy_map, quarantine, run, **(amavis_env or {})))
+        amavis = stack.enter_context(
+            started_amavis(lab, policy_map, quarantine, run, amavis_volumes, **(amavis_env or {}))
+        )
         tables = stack.enter_context(started_tables(lab, config, compiled))
         postfix = stack.enter_context(started_postfix(lab, config, compiled, lab.volume()))
         amavis_ready(amavis)

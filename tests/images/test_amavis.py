@@ -84,6 +84,7 @@ ACCEPTED: list[tuple[str, Any]] = [
     ("decoding.maxExpandedBytes", 10737418240),
     ("encryptedArchives", "Quarantine"),
     ("localDomains", []),
+    ("signing", {".example.com": [{"domain": "example.com", "selector": "s1.mail-2"}], "example.org": []}),
 ]
 
 
@@ -136,6 +137,13 @@ REFUSED: list[tuple[str, Any]] = [
     ("decoding.maxFiles", None),
     ("quarantine.virus", "local:/etc"),
     ("logLevel", -1),
+    ("signing", []),
+    ("signing", {"example.com": [{"domain": "example.com"}]}),
+    *(
+        ("signing", {"example.com": [{"domain": "example.com", "selector": "s1"} | {part: text}]})
+        for part in ("domain", "selector")
+        for text in ("..", "../../etc", "a/b", "", ".a", "a.", "A", "a\n", None)
+    ),
 ]
 
 
@@ -274,6 +282,7 @@ def test_with_a_quarantine_that_is_not_writable_it_does_not_start(lab: Lab) -> N
         ("AMAVIS_CLAMD", "clamd"),
         ("AMAVIS_RELEASE_TO", "a:b:c"),
         ("AMAVIS_CHILD_TIMEOUT", ""),
+        ("AMAVIS_OUTGOING", "yes"),
     ],
 )
 def test_a_malformed_environment_is_refused(module_lab: Lab, name: str, value: str) -> None:

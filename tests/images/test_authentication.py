@@ -1,6 +1,7 @@
 """DKIM, SPF and DMARC on the real chain, asked from a DNS server of the tests."""
 
 import re
+import smtplib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -9,7 +10,7 @@ import pytest
 
 from images.conftest import MODES
 from images.docker import Container, Lab
-from images.gateway import Gateway, policy, setting, started_dns, started_gateway
+from images.gateway import OUTGOING, SINK_PORT, Gateway, policy, setting, started_dns, started_gateway
 from images.pod import Client
 
 HOST = "mx.filter.example"
@@ -124,7 +125,19 @@ def mode(
     )
     with started_dns(lab, *zone) as dns:
         env = {"AMAVIS_LOCAL_TESTS_ONLY": "0", "AMAVIS_DNS_SERVERS": dns.address, "AMAVIS_HOSTNAME": HOST}
-        with started_gateway(lab, env, mailfilter_upstream_proxy="haproxy", **MODES[request.param]) as gateway:
+        way_out = {"outgoing_networks": "203.0.113.0/24\tpermit\n", "outgoing_senders": "strict.test.com\tpermit\n"}
+        parameters = (
+            OUTGOING
+            | MODES[request.param]
+            | {
+                "mailfilter_upstream_proxy": "haproxy",
+                "default_transport": f"smarthost:[sink]:{SINK_PORT}",
+                # Clients of the way out say their address by XCLIENT.
+                "smtpd_authorized_xclient_hosts": "172.16.0.0/12",
+            }
+        )
+        env["AMAVIS_OUTGOING"] = "1"
+        with started_gateway(lab, env, more_tables=way_out, **parameters) as gateway:
             yield Authenticated(gateway, dns, private)
 
 
@@ -142,6 +155,21 @@ def results(mail: str) -> list[str]:
     """All Authentication-Results of a mail, unfolded."""
     head = re.sub(r"\n[ \t]+", " ", mail.partition("\n\n")[0])
     return re.findall(r"^Authentication-Results: (.*)$", head, re.MULTILINE)
+
+
+def test_outgoing_mail_is_not_measured_by_the_records_of_its_own_domain(chain: Authenticated) -> None:
+    """SPF names the gateway, not the server behind it, and the signature is yet to be made."""
+    with smtplib.SMTP(chain.gateway.postfix.address, 2587, timeout=30) as client:
+        client.ehlo()
+        assert client.docmd(f"XCLIENT ADDR={UNNAMED}")[0] == 220
+        client.ehlo("server.strict.test.com")
+        client.sendmail("alice@strict.test.com", ["bob@example.com"], letter("way out", "alice@strict.test.com"))
+    report = chain.gateway.report("way out")
+    assert report["client_ip"] == UNNAMED
+    assert not [test for test in report["tests"] if test.startswith(("SPF_", "DMARC_", "RCVD_IN_"))]
+    chain.gateway.idle()
+    (delivered,) = chain.gateway.delivered("way out")
+    assert not results(delivered)
 
 
 PASS, FAIL = {"SPF_PASS", "SPF_HELO_PASS", "DMARC_PASS"}, {"SPF_FAIL", "SPF_HELO_FAIL", "DMARC_REJECT"}

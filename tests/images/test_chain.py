@@ -67,6 +67,13 @@ def established(container: Container, port: int) -> bool:
     return any(fields[2].endswith(f":{port:04X}") and fields[3] == "01" for fields in sockets)
 
 
+def listening(container: Container) -> set[int]:
+    """Ports where it takes connections."""
+    lines = container.run("cat", "/proc/net/tcp", "/proc/net/tcp6").stdout.decode().splitlines()
+    sockets = [line.split() for line in lines]
+    return {int(fields[1].rpartition(":")[2], 16) for fields in sockets if fields[3] == "0A"}
+
+
 def held_after(gateway: Gateway, subject: str) -> str:
     """The quarantine id of the mail with that subject."""
     return str(gateway.report(subject)["quarantine"])
@@ -98,6 +105,13 @@ def test_local_tests_ask_nobody_and_forged_results_go(gateway: Gateway, dns: Con
         "Authentication-Results: other.example; dkim=pass"
     ]
     assert "asked" not in dns.log
+
+
+def test_b21_there_is_no_way_out_unless_it_is_declared(gateway: Gateway) -> None:
+    assert {2525, 10025} <= listening(gateway.postfix)
+    assert not {2587, 10029} & listening(gateway.postfix)
+    assert {10024, 10026} <= listening(gateway.amavis)
+    assert 10028 not in listening(gateway.amavis)
 
 
 def test_mail_to_a_subdomain_is_local(gateway: Gateway) -> None:

@@ -128,16 +128,23 @@ def test_tables_read_back_as_they_were_written(lab_of_readers: Lab) -> None:
 
 def test_parameters_read_back_as_they_were_written(lab_of_readers: Lab) -> None:
     files = {postfix.main_cf(values): values for one in mutants() for values in [postfix.parameters(one.spec, NAMES)]}
-    with lab_of_readers.container("postfix", "infinity", user=POSTFIX, entrypoint="sleep") as reader:
-        for text, values in files.items():
-            script = (
-                "rm -rf /tmp/p && mkdir /tmp/p && cat /usr/share/mailfilter/postfix/main.cf - > /tmp/p/main.cf && "
-                f"cp /usr/share/mailfilter/postfix/master.cf /tmp/p && postconf -c /tmp/p {shlex.join(values)}"
-            )
-            done = reader.run("sh", "-c", script, stdin=text.encode())
-            read = dict(line.split(" =", 1) for line in done.stdout.decode().splitlines())
-            assert {name: value.strip() for name, value in read.items()} == values
-            assert done.stderr == b""
+    (names,) = {tuple(values) for values in files.values()}
+    directory = lab_of_readers.volume()
+    for number, text in enumerate(files):
+        (directory / f"{number}.main").write_text(text, encoding="utf-8")
+    script = f"""
+      mkdir /tmp/p && cd /usr/share/mailfilter/postfix && cat master.cf outgoing.cf > /tmp/p/master.cf
+      for text in /parameters/*.main; do
+        cat main.cf $text > /tmp/p/main.cf
+        postconf -c /tmp/p {shlex.join(names)} > ${{text%.main}}.read
+      done"""
+    volumes = {"/parameters": directory}
+    with lab_of_readers.container("postfix", "infinity", user=POSTFIX, entrypoint="sleep", volumes=volumes) as reader:
+        assert reader.run("sh", "-c", script).stderr == b""
+    for number, values in enumerate(files.values()):
+        lines = (directory / f"{number}.read").read_text(encoding="utf-8").splitlines()
+        read = dict(line.split(" =", 1) for line in lines)
+        assert {name: value.strip() for name, value in read.items()} == values
 
 
 def test_clamav_reads_back_what_was_written(lab_of_readers: Lab) -> None:

@@ -11,6 +11,7 @@ from kubernetes.aio.client import ApiClient
 from mailfilter.api import API_VERSION
 from mailfilter.cluster.agents import AgentError, Agents
 from mailfilter.cluster.api import Api
+from mailfilter.cluster.queue import Key
 from mailfilter.control.cache import Cache
 from mailfilter.control.lists import ListSources, Unwatched
 from mailfilter.control.mailfilter import MailFilterLoop
@@ -125,6 +126,7 @@ class FakeAgents(Agents):
     def __init__(self, world: World, name: str) -> None:
         self.world, self.name = world, name
         self.silent = False
+        self.dkim: Object = {}
         self.behind = False
 
     async def expire(self, pod_ip: str, token: str, request: Object) -> None:
@@ -144,6 +146,7 @@ class FakeAgents(Agents):
             return {
                 "amavis": {
                     "policy": {"mounted": loaded, "inForce": loaded, "refused": None},
+                    "dkim": self.dkim,
                     "quarantine": {"writable": True, "messages": kinds, "bytes": kinds},
                     "dnsLists": {"refused": []},
                 }
@@ -169,7 +172,10 @@ class Process:
         self.world, self.key = world, (world.namespace, name)
         self.cache = Cache()
         self.agents = FakeAgents(world, name)
-        self.loop = MailFilterLoop(world, self.agents, self.cache, ListSources(world, Unwatched()), SETTINGS)
+        self.asked: list[Key] = []
+        self.loop = MailFilterLoop(
+            world, self.agents, self.cache, ListSources(world, Unwatched()), SETTINGS, self.asked.append
+        )
 
     async def reconcile(self) -> float | None:
         """What the watches would have shown, then one round."""

@@ -87,6 +87,14 @@ FULL: Object = {
     ],
     "dns": {"check": False},
     "filtering": {"mode": "BeforeQueue", "suspended": "Hold"},
+    "outgoing": {
+        "clients": ["10.1.2.3", "192.0.2.77/24", "2001:DB8:1::/48"],
+        "relay": {"host": "Relay.Example.net", "port": 587, "tls": "Verified"},
+        "dkim": [
+            {"domain": "example.org", "selector": "s1", "secretName": "dkim-org", "key": "tls.key"},
+            {"domain": "example.org", "selector": "e1", "secretName": "dkim-org-ed"},
+        ],
+    },
     "admin": "admin@example.com",
     "spam": {
         "tagLevel": -10,

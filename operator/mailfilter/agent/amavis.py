@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from mailfilter.agent import openapi, probes
 from mailfilter.agent.bulk import BulkReleases
+from mailfilter.agent.dkim import DkimKeys
 from mailfilter.agent.expiry import Expiry
 from mailfilter.agent.held import HeldMails
 from mailfilter.agent.index import Index
@@ -34,6 +35,7 @@ class AmavisAgent:
         self._settings = settings
         self.registry = CollectorRegistry()
         self._policy = Policy(settings.policy_file, settings.amavis_run)
+        self._dkim = DkimKeys(settings.amavis_run)
         volume = Volume(settings.quarantine, Index(settings.index))
         self._quarantine = Quarantine(volume)
         self._held = HeldMails(volume)
@@ -69,6 +71,7 @@ class AmavisAgent:
         return {
             "amavis": {
                 "policy": self._policy.state().status(),
+                "dkim": self._dkim.status(),
                 "quarantine": quarantine,
                 "dnsLists": self._reports.dns_lists.status(),
             }
@@ -99,6 +102,7 @@ class AmavisAgent:
                 self._policy.watch(),
                 self._reports.listen(settings.amavis_run / "report.sock"),
                 self._held.follow(),
+                *([self._dkim.watch()] if settings.signs else []),
             ],
         )
 

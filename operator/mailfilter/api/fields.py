@@ -139,6 +139,19 @@ FileType = _matching(*_FILE_TYPE)
 FileTypeOverride = _matching(*_FILE_TYPE, many=True)
 MimeType = _matching(*_MIME_TYPE)
 MimeTypeOverride = _matching(*_MIME_TYPE, many=True)
+# Not wider than /8, or /32 of IPv6.
+Network = _matching(
+    rf"{_IPV4.rpartition('(?:/')[0]}(?:/(?:3[0-2]|[12][0-9]|[89]))?"
+    rf"|{_IPV6.rpartition('(?:/')[0]}(?:/(?:12[0-8]|1[01][0-9]|[4-9][0-9]|3[2-9]))?",
+    "must be an address such as 192.0.2.1 or 2001:db8::1, or a network such as 192.0.2.0/24 (not wider than /8) or "
+    "2001:db8:1::/48 (not wider than /32)",
+    45,
+)
+Selector = _matching(
+    rf"(?:{_LABEL}\.)*{_LABEL}".replace("A-Z", ""),
+    "must be a DKIM selector in lower case such as s1 or 2027a: labels of letters, digits and -",
+    100,
+)
 HttpUrl = _matching(
     r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?",
     "must be an http or https URL of letters, digits and . _ ~ / - (no user, query or fragment)",
@@ -153,7 +166,7 @@ SignatureUrl = _matching(
 Quantity = _matching(
     r"[0-9]+(?:\.[0-9]+)?(?:m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?", "must be a Kubernetes quantity such as 500m or 10Gi", 20
 )
-ConfigMapKey = _matching(r"[A-Za-z0-9._-]+", "must be a key of a ConfigMap: letters, digits and . _ -", 253)
+ConfigMapKey = _matching(r"[A-Za-z0-9._-]+", "must be a key of a ConfigMap or Secret: letters, digits and . _ -", 253)
 ObjectName = _matching(
     r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*", "must be a Kubernetes name", 253
 )

@@ -11,6 +11,7 @@ from mailfilter.api.domains import Domain
 from mailfilter.api.fields import VALIDATIONS, EmailAddress, FullHostName, Model, rule
 from mailfilter.api.filtering import BOUNCE_BEFORE_QUEUE, REJECT_AFTER_QUEUE, Filtering, nowhere, problems
 from mailfilter.api.lists import Lists
+from mailfilter.api.outgoing import DKIM_DOMAINS, Outgoing
 from mailfilter.api.overrides import Recipient
 from mailfilter.api.pods import Amavis, Clamd, Freshclam, Postfix, Quarantine
 from mailfilter.api.scopes import LEVELS, Scope, Verdicts, scopes
@@ -76,6 +77,7 @@ class MailFilterSpec(Model):
                     REJECT_AFTER_QUEUE,
                 ),
                 rule(f"self.filtering.mode == 'AfterQueue' || ({nowhere('Bounce')})", BOUNCE_BEFORE_QUEUE),
+                DKIM_DOMAINS,
             ]
         }
     }
@@ -103,6 +105,8 @@ class MailFilterSpec(Model):
     """The records by which mail finds the gateway."""
     filtering: Filtering = Filtering()
     """When mail is filtered."""
+    outgoing: Outgoing | None = None
+    """Outgoing mail of your servers; when left out, the gateway relays for nobody."""
     admin: EmailAddress | None = None
     """Gets the mail to root, postmaster, abuse and webmaster of each domain."""
     spam: Spam = Spam()
@@ -150,4 +154,8 @@ class MailFilterSpec(Model):
                 raise ValueError(f"{scope}: {problem} (inherited values included)")
             for problem in problems(self.filtering.mode, scope.verdicts.destinies):
                 raise ValueError(f"{scope}: {problem}")
+        declared = {domain.name for domain in self.domains}
+        for key in self.outgoing.dkim if self.outgoing else ():
+            if key.domain not in declared:
+                raise ValueError(f"outgoing.dkim: {key.domain} is not one of spec.domains")
         return self

@@ -109,15 +109,16 @@ class DnsRecord(Model):
     """A record that the world's DNS must have."""
 
     name: str
-    """The name that is asked for: a domain, or the gateway's host name."""
-    type: Literal["MX", "A"]
-    """MX of a domain; A of the gateway, which may also be AAAA."""
+    """The name that is asked for: a domain, the gateway's host name, or a selector of a domain."""
+    type: Literal["MX", "A", "TXT"]
+    """MX of a domain; A of the gateway, which may also be AAAA; TXT of a DKIM key."""
     expected: str | None = None
-    """The host name that the MX record must name."""
+    """The host name that the MX record must name, or the TXT record."""
     found: list[str] = []
     """What DNS has, as in a zone file."""
     state: Literal["Missing", "Different", "Unknown", "Present"]
-    """Different: there are MX records, and none names the gateway. Unknown: DNS did not answer."""
+    """Different: there are MX records, and none names the gateway, or the TXT record has another key. Unknown: DNS did
+    not answer."""
 
 
 class DnsStatus(Model):
@@ -135,7 +136,23 @@ class DnsStatus(Model):
         list[DnsRecord],
         Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name", "type"]}),
     ] = []
-    """The gateway's name and each domain; of many the first hundred, those that want attention first."""
+    """The gateway's name, each domain and each DKIM key; of many the first hundred, those that want attention first."""
+
+
+class DkimRecord(Model):
+    """The record that a key of outgoing.dkim needs in the world's DNS."""
+
+    domain: str
+    """The domain that signs."""
+    selector: str
+    """The selector."""
+    record: str
+    """The name of the TXT record."""
+    value: str | None = None
+    """What it must say, made from the Secret; missing while no pod could read a key there. A zone file has it in pieces
+    of at most 255 characters, each in quotes."""
+    dns: Literal["Missing", "Different", "Unknown", "Present"] | None = None
+    """Whether DNS has it; missing when DNS was not asked (dns.check)."""
 
 
 class MailFilterStatus(Model):
@@ -145,7 +162,7 @@ class MailFilterStatus(Model):
     """The generation of the spec that all pods run."""
     conditions: Conditions = []
     """Ready, Progressing, PolicyActive, ListsValid, ScannerAvailable, SignaturesFresh, QuarantineWritable,
-    QuarantineSpace, BackscatterRisk, Suspended, DNSReady, TLSActive, DNSBLUsable, DNSListsUsable."""
+    QuarantineSpace, BackscatterRisk, Suspended, DNSReady, TLSActive, DNSBLUsable, DNSListsUsable, SigningReady."""
     components: Components | None = None
     """Pods by component."""
     policy: PolicyStatus | None = None
@@ -158,6 +175,14 @@ class MailFilterStatus(Model):
     """Held mail."""
     dns: DnsStatus | None = None
     """Records in the world's DNS."""
+    dkim: (
+        Annotated[
+            list[DkimRecord],
+            Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["record"]}),
+        ]
+        | None
+    ) = None
+    """The keys of outgoing.dkim: what to publish."""
     queue: QueueStatus | None = None
     """Postfix' queue."""
     endpoint: str | None = None

@@ -54,6 +54,8 @@ class Cache:
         self.releases: dict[Key, Object] = {}
         self.dns: dict[Key, list[Record] | None] = {}
         """What DNS said last, which mailfilter.control.lookups fills in; None where nothing is to be asked."""
+        self.published: dict[Key, dict[str, str]] = {}
+        """TXT records of the keys that sign, by name, as far as pods have told them."""
         self._children: dict[Key, dict[ChildId, Child]] = defaultdict(dict)
         self._parents: dict[tuple[str, ChildId], Key] = {}
 

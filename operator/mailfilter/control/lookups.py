@@ -7,7 +7,9 @@ from typing import Protocol
 
 import dns.asyncresolver
 import dns.exception
+import dns.rdata
 import dns.resolver
+from dns.rdtypes.ANY.TXT import TXT
 from pydantic import ValidationError
 
 from mailfilter.api.mailfilter import MailFilterSpec
@@ -21,6 +23,8 @@ LOOKUP_SECONDS, CHECK_SECONDS, AT_A_TIME = 5.0, 60.0, 20
 RETRY_SECONDS = 60.0
 # Values of one record that are kept.
 MOST_VALUES = 10
+# Characters of a TXT record that are kept.
+MOST_TEXT = 2000
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +55,14 @@ class WorldResolver:
             return Answer()
         except (dns.exception.DNSException, OSError) as error:
             return Answer(trouble=f"DNS does not answer: {type(error).__name__}")
-        return Answer(tuple(sorted(_text(str(each)) for each in found.rrset or ())[:MOST_VALUES]))
+        return Answer(tuple(sorted(_text(each) for each in found.rrset or ())[:MOST_VALUES]))
 
 
-def _text(value: str) -> str:
-    """A value without the dot at the end of its name; that of the null MX is all there is of it."""
+def _text(record: dns.rdata.Rdata) -> str:
+    """A value without the dot at the end of its name, but the null MX' is all there is of it; a TXT record's in one."""
+    if isinstance(record, TXT):
+        return b"".join(record.strings).decode(errors="replace")[:MOST_TEXT]
+    value = str(record)
     return value if value.endswith(" .") else value.removesuffix(".")
 
 
@@ -80,15 +87,15 @@ class LookupLoop:
             spec = MailFilterSpec.model_validate(body["spec"])
         except ValidationError:
             return self._interval
-        records = await self._records(spec) if spec.dns.check else None
+        keys = self._cache.published.get(key, {})
+        records = await self._records(wanted(spec, keys)) if spec.dns.check else None
         if key in self._cache.mailfilters and self._cache.dns.get(key) != records:
             self._cache.dns[key] = records
             self._changed(key)
         silent = any(record.state == "Unknown" for record in records or ())
         return min(RETRY_SECONDS, self._interval) if silent else self._interval
 
-    async def _records(self, spec: MailFilterSpec) -> list[Record]:
-        asked = wanted(spec)
+    async def _records(self, asked: list[Wanted]) -> list[Record]:
         answers: dict[Wanted, Answer] = {}
         slots = asyncio.Semaphore(AT_A_TIME)
 

@@ -7,8 +7,8 @@ import logging
 import secrets
 import time
 from base64 import b64decode
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,14 +18,14 @@ from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.cluster.agents import AgentError, Agents
 from mailfilter.cluster.api import Api, ApiError, problem
 from mailfilter.cluster.queue import Key
-from mailfilter.control import observe, quarantine, records
+from mailfilter.control import observe, quarantine, records, signing
 from mailfilter.control.cache import Cache, Child, ChildId
 from mailfilter.control.conditions import Observation, before, merged, no
 from mailfilter.control.events import record
 from mailfilter.control.expiry import Expiry
 from mailfilter.control.facts import Facts, Pod, held_up
 from mailfilter.control.lists import ListSources
-from mailfilter.policy import dns, postfix
+from mailfilter.policy import dns, outgoing, postfix
 from mailfilter.policy.amavis import policy_hash, policy_json
 from mailfilter.policy.longlists import Reading
 from mailfilter.policy.names import Names
@@ -59,8 +59,17 @@ class Applied:
 class MailFilterLoop:
     """Reconciles MailFilters; holds nothing that cannot be lost."""
 
-    def __init__(self, api: Api, agents: Agents, cache: Cache, lists: ListSources, settings: Settings) -> None:
+    def __init__(
+        self,
+        api: Api,
+        agents: Agents,
+        cache: Cache,
+        lists: ListSources,
+        settings: Settings,
+        ask_dns: Callable[[Key], None],
+    ) -> None:
         self._api = api
+        self._ask_dns = ask_dns
         self._lists = lists
         self._agents = agents
         self._cache = cache
@@ -79,6 +88,7 @@ class MailFilterLoop:
             self._wanted.pop(key, None)
             self._lists.forget(key)
             self._expiry.forget(key)
+            self._cache.published.pop(key, None)
             self._forget_metrics(key)
             return None
         namespace, name = key
@@ -113,8 +123,11 @@ class MailFilterLoop:
                 raise
             conflict = f"the API server refused an object: {problem(error)}"
         facts = await self._observe(body, gateway, reading, children, rules, conflict)
+        # Keys first: without their records what DNS said would not be all that is to be asked.
+        published = self._publish(key, facts)
+        facts = replace(facts, dns=self._records(gateway))
         seen = observe.observations(facts)
-        conditions = await self._report(body, seen, _status(body, facts, seen))
+        conditions = await self._report(body, seen, _status(body, facts, seen, published))
         if observe.recovered(conditions):
             await self._flush(facts, gateway.token)
         await self._expiry.run(key, facts, gateway.token, self._cache.releases.values())
@@ -209,16 +222,26 @@ class MailFilterLoop:
             pods=list(pods),
             bad_rules=rules,
             conflict=conflict,
-            dns=self._records(gateway),
             dns_before=before(body, "DNSReady"),
             reading=reading,
             settled_generation=(body.get("status") or {}).get("observedGeneration"),
         )
 
     def _records(self, gateway: Gateway) -> list[dns.Record] | None:
-        """What DNS said of the records that the spec needs; None as long as it was not asked for all of them."""
-        found = self._cache.dns.get((gateway.names.namespace, gateway.names.name))
-        return found if found and [record.wanted for record in found] == dns.wanted(gateway.spec) else None
+        """What DNS said of the records that the gateway needs; None as long as it was not asked for all of them."""
+        key = (gateway.names.namespace, gateway.names.name)
+        found, wanted = self._cache.dns.get(key), dns.wanted(gateway.spec, self._cache.published.get(key, {}))
+        return found if found and [record.wanted for record in found] == wanted else None
+
+    def _publish(self, key: Key, facts: Facts) -> dict[str, str]:
+        """The records of keys. DNS is asked for new ones at once; a pod that is silent does not unsay what it said."""
+        names = {outgoing.record_name(one) for one in outgoing.keys(facts.spec)}
+        before = self._cache.published.get(key, {})
+        kept = {name: value for name, value in before.items() if name in names}
+        found = self._cache.published[key] = kept | signing.published(facts)
+        if found != before:
+            self._ask_dns(key)
+        return found
 
     async def _refresh(self, body: Object, token: str, hashes: dict[str, str], patience: float) -> Pod:
         """A pod, whose ConfigMaps the kubelet is made to bring in now instead of a minute later."""
@@ -314,7 +337,7 @@ def _instance_labels(name: str) -> dict[str, str]:
     return {label: value for label, value in selector(name, "").items() if label != COMPONENT}
 
 
-def _status(body: Object, facts: Facts, seen: list[Observation]) -> Object:
+def _status(body: Object, facts: Facts, seen: list[Observation], published: dict[str, str]) -> Object:
     old = body.get("status") or {}
     by_type = {one.type: one.status for one in seen}
     in_force = by_type["PolicyActive"] == "True"
@@ -331,6 +354,8 @@ def _status(body: Object, facts: Facts, seen: list[Observation]) -> Object:
     }
     if facts.spec.dns.check and (listed := records.dns(facts) or (facts.dns_before and old.get("dns"))):
         status["dns"] = listed
+    if keys := signing.dkim(facts, published, old.get("dkim", [])):
+        status["dkim"] = keys
     for name, found in (("signatures", observe.signatures(facts)), ("quarantine", quarantine.held(facts))):
         value = found or old.get(name)
         if value:

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mailfilter.api.mailfilter import MailFilterSpec
-from mailfilter.control import dnslists, door, quarantine, records
+from mailfilter.control import dnslists, door, quarantine, records, signing
 from mailfilter.control.conditions import Observation, no, unknown, yes
 from mailfilter.control.facts import WORKLOADS, Facts, Pod, ready_replicas, rolled_out
+from mailfilter.policy import outgoing
 from mailfilter.policy.longlists import SHOWN
 from mailfilter.policy.senders import all_lists
 
@@ -294,6 +295,8 @@ def observations(facts: Facts) -> list[Observation]:
         others.append(door.tls_active(doors, facts.spec.postfix.tls.secret_name))
     if facts.spec.spam.enabled and not facts.spec.spam.local_tests_only:
         others.append(dnslists.dns_lists_usable(facts))
+    if outgoing.keys(facts.spec):
+        others.append(signing.signing_ready(facts))
     if facts.spec.dns.check:
         others.append(records.dns_ready(facts))
     return [ready(facts, others), *others]

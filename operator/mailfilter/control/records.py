@@ -18,7 +18,9 @@ def dns_ready(facts: Facts) -> Observation:
     alike = sum(other.state == worst.state for other in others)
     more = f" ({alike} more: status.dns)" if alike else ""
     if worst.state == "Present":
-        return yes(kind, "RecordsFound", f"the MX records of all domains name {facts.spec.hostname.lower()}")
+        keys = sum(record.wanted.type == "TXT" for record in facts.dns)
+        found = f", and {keys} DKIM records are there" if keys else ""
+        return yes(kind, "RecordsFound", f"the MX records of all domains name {facts.spec.hostname.lower()}{found}")
     if worst.state == "Unknown":
         return unknown(kind, "NoAnswer", f"{worst.advice}{more}")
     return no(kind, "RecordsMissing" if worst.state == "Missing" else "RecordsDiffer", f"{worst.advice}{more}")

@@ -74,6 +74,6 @@ class Live:
         policy = self.objects.get(("NetworkPolicy", names.of("postfix")), {})
         for rule in policy.get("spec", {}).get("ingress", []):
             for peer in rule.get("from", []):
-                if "namespaceSelector" in peer:
-                    return str(peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"])
+                if name := peer.get("namespaceSelector", {}).get("matchLabels", {}).get("kubernetes.io/metadata.name"):
+                    return str(name)
         return Installation(PLACEHOLDERS).operator_namespace

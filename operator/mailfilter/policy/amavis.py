@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from mailfilter.api.mailfilter import MailFilterSpec
-from mailfilter.policy import banned
+from mailfilter.policy import banned, outgoing
 from mailfilter.policy.keys import BySetting, domain_keys
 from mailfilter.policy.senders import lists_by_key, normalised
 from mailfilter.policy.spamrules import unix_lines
@@ -61,6 +61,7 @@ def policy(spec: MailFilterSpec, sender_files: dict[str, str] | None = None) -> 
             "files": sender_files or {},
             "quarantineDenied": spec.lists.quarantine_denied,
         },
+        "signing": outgoing.signing(spec),
         "notifications": {
             "virusAdmin": notices.virus_admin,
             "spamAdmin": notices.spam_admin,

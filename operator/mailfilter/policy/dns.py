@@ -1,6 +1,6 @@
 """The DNS records that a gateway needs in the world, and what an answer says of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,7 @@ class Wanted:
     """A record that must exist."""
 
     name: str
-    type: Literal["MX", "A"]
+    type: Literal["MX", "A", "TXT"]
     """A stands for an address of either kind, A or AAAA."""
     expected: str | None = None
     """What it must say; None when anything will do."""
@@ -47,6 +47,9 @@ class Record:
         name, kind, expected = self.wanted.name, self.wanted.type, self.wanted.expected
         if self.state == "Unknown":
             return f"{name} {kind}: {self.trouble}"
+        if kind == "TXT":
+            wrong = "has no DKIM record" if self.state == "Missing" else "has another DKIM record than its key"
+            return f"{name} {wrong}: publish the TXT record that status.dkim has for it"
         if kind == "A":
             return f"{name} has no address: add an A or AAAA record with the gateway's"
         right = f"{name}. IN MX 10 {expected}."
@@ -55,13 +58,17 @@ class Record:
         return f"the MX records of {name} name {', '.join(self.found)}, not the gateway: add {right}"
 
 
-def wanted(spec: MailFilterSpec) -> list[Wanted]:
-    """The gateway's name must have an address, and each domain an MX record with that name.
+def wanted(spec: MailFilterSpec, keys: Mapping[str, str]) -> list[Wanted]:
+    """The gateway's name must have an address, each domain an MX record with that name, each key a TXT record (`keys`).
 
     Subdomains that a domain includes are not known by name, and so are not among them.
     """
     host = spec.hostname.lower()
-    return [Wanted(host, "A"), *(Wanted(domain.name, "MX", host) for domain in spec.domains)]
+    return [Wanted(host, "A"), *(Wanted(domain.name, "MX", host) for domain in spec.domains), *_keys(keys)]
+
+
+def _keys(keys: Mapping[str, str]) -> list[Wanted]:
+    return [Wanted(name, "TXT", value) for name, value in sorted(keys.items())]
 
 
 def judged(record: Wanted, answer: Answer) -> Record:
@@ -71,11 +78,23 @@ def judged(record: Wanted, answer: Answer) -> Record:
         state = "Unknown"
     elif not answer.values:
         state = "Missing"
-    elif record.expected is None or record.expected in {value.split()[-1].lower() for value in answer.values}:
+    elif record.expected is None or _says(record, answer.values):
         state = "Present"
     else:
         state = "Different"
     return Record(record, state, answer.values, answer.trouble)
+
+
+def _says(record: Wanted, values: tuple[str, ...]) -> bool:
+    if record.type == "TXT":
+        return record.expected is not None and _public_key(record.expected) in map(_public_key, values)
+    return record.expected in {value.split()[-1].lower() for value in values}
+
+
+def _public_key(record: str) -> tuple[str, str]:
+    """Type and public key of a DKIM record (RFC 6376, 3.6.1)."""
+    tags = dict(tag.partition("=")[::2] for tag in "".join(record.split()).split(";"))
+    return tags.get("k", "rsa"), tags.get("p", "")
 
 
 def by_need(records: Iterable[Record]) -> list[Record]:

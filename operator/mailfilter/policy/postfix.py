@@ -4,7 +4,7 @@ import hashlib
 import re
 
 from mailfilter.api.mailfilter import MailFilterSpec
-from mailfilter.policy import door
+from mailfilter.policy import door, outgoing
 from mailfilter.policy.capacity import capacity
 from mailfilter.policy.keys import domain_keys
 from mailfilter.policy.names import Names
@@ -37,6 +37,7 @@ def parameters(spec: MailFilterSpec, names: Names) -> dict[str, str]:
         "postscreen_dnsbl_threshold": str(dnsbl.threshold if dnsbl else 1),
         "mailfilter_tls_minimum": spec.postfix.tls.minimum_version if spec.postfix.tls else "TLSv1.2",
         "mailfilter_upstream_proxy": "haproxy" if spec.postfix.proxy_protocol else "",
+        **outgoing.parameters(spec, names),
     }
 
 
@@ -80,6 +81,7 @@ def tables(spec: MailFilterSpec) -> dict[str, dict[str, str]]:
         "ehlo_networks": {} if all(domain.relay.smtputf8 for domain in spec.domains) else door.WITHOUT_SMTPUTF8,
         "filtering": {"suspended": spec.filtering.suspended},
         **door.clients(spec.lists.clients),
+        **outgoing.tables(spec),
         "reinjection_recipients": {admin.lower(): "OK" for admin in (*admins, postmaster) if admin},
         # Notices to senders, who are anywhere, come from the null sender.
         "reinjection_senders": {"<>": "OK"} if bounces else {},

@@ -1,5 +1,6 @@
 """The amavis pods: the filter, and the agent that knows the quarantine."""
 
+from mailfilter.policy import outgoing
 from mailfilter.policy.amavis import policy_json
 from mailfilter.policy.capacity import capacity
 from mailfilter.policy.longlists import FILES, file_name
@@ -9,6 +10,7 @@ from mailfilter.stack.common import (
     BEFORE_QUEUE_PORT,
     CLAMD_PORT,
     REINJECTION_PORT,
+    SIGNER_PORT,
     Gateway,
     Object,
     agent,
@@ -26,15 +28,21 @@ from mailfilter.stack.common import (
     pod_template,
     port,
     resources,
+    secret_keys,
     service,
     stateful_set,
 )
 
 COMPONENT = "amavis"
-PORTS = {"amavis": AMAVIS_PORT, "before-queue": BEFORE_QUEUE_PORT}
 DRAIN_SECONDS = 10
 # Each release occupies a process of amavis: one is left for the mail that comes in.
 MOST_RELEASES = 4
+
+
+def ports(gateway: Gateway) -> dict[str, int]:
+    """Where Postfix hands mail over."""
+    found = {"amavis": AMAVIS_PORT, "before-queue": BEFORE_QUEUE_PORT}
+    return found | {"signer": SIGNER_PORT} if gateway.spec.outgoing else found
 
 
 def senders_part(number: int) -> str:
@@ -86,6 +94,7 @@ def workload(gateway: Gateway) -> Object:
         "AMAVIS_RELEASE_TO": f"{names.host('reinjection')}:{REINJECTION_PORT}",
         "AMAVIS_LOCAL_TESTS_ONLY": "1" if gateway.spec.spam.local_tests_only else "0",
         "AMAVIS_DNS_SERVERS": " ".join(gateway.spec.spam.dns_servers),
+        "AMAVIS_OUTGOING": "1" if gateway.spec.outgoing else "0",
         "AMAVIS_CHILD_TIMEOUT": str(capacity(gateway.spec).child_seconds),
     }
     shared = [
@@ -93,18 +102,20 @@ def workload(gateway: Gateway) -> Object:
         mount("run", "/run/amavis"),
         mount("quarantine", "/var/lib/amavis/quarantine"),
     ]
+    keys = {f"{outgoing.key_name(one)}.pem": (one.secret_name, one.key) for one in outgoing.keys(gateway.spec)}
     daemon = container(
         gateway,
         "amavis",
         gateway.images.amavis,
         env=environment(settings),
-        ports=[port(name, number) for name, number in PORTS.items()],
+        ports=[port(name, number) for name, number in ports(gateway).items()],
         resources=resources(spec.resources),
         volumeMounts=[
             mount("home", "/var/lib/amavis"),
             mount("work", "/var/lib/amavis/tmp"),
             mount("tmp", "/tmp"),
             *shared,
+            *([mount("dkim", "/etc/mailfilter/dkim", read_only=True)] if keys else []),
         ],
         startupProbe={"tcpSocket": {"port": "amavis"}, "periodSeconds": 2, "failureThreshold": 150},
         livenessProbe={
@@ -117,7 +128,7 @@ def workload(gateway: Gateway) -> Object:
         lifecycle={"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
     )
     releases = max(1, min(MOST_RELEASES, spec.max_servers - 1))
-    environment_of_agent = {"AGENT_PARALLEL_RELEASES": str(releases)}
+    environment_of_agent = {"AGENT_PARALLEL_RELEASES": str(releases)} | ({"AGENT_SIGNS": "1"} if keys else {})
     template = pod_template(
         gateway,
         COMPONENT,
@@ -129,6 +140,7 @@ def workload(gateway: Gateway) -> Object:
         volumes=[
             # All in one volume, which changes as a whole; lists come and go without another pod.
             config_maps("policy", *(names.of(part) for part in POLICY_PARTS)),
+            *([secret_keys("dkim", keys)] if keys else []),
             {"name": "quarantine", "persistentVolumeClaim": {"claimName": names.of("quarantine")}},
             # Mails are unpacked in memory; what is used counts as the container's memory.
             empty_dir("work", medium="Memory"),
@@ -146,7 +158,7 @@ def objects(gateway: Gateway) -> list[Object]:
         *sender_files(gateway),
         policy(gateway),
         quarantine(gateway),
-        service(gateway, COMPONENT, COMPONENT, PORTS),
+        service(gateway, COMPONENT, COMPONENT, ports(gateway)),
         headless(gateway, COMPONENT, {"amavis": AMAVIS_PORT}),
         disruption_budget(gateway, COMPONENT),
         workload(gateway),

@@ -18,6 +18,7 @@ COMPONENT = "app.kubernetes.io/component"
 CONFIG_ANNOTATION = "mailfilter.dev/config"
 
 AMAVIS_PORT, BEFORE_QUEUE_PORT, REINJECTION_PORT, SMTP_PORT = 10024, 10026, 10025, 2525
+OUTGOING_PORT, SIGNER_PORT, SIGNED_PORT = 2587, 10028, 10029
 CLAMD_PORT, AGENT_PORT, METRICS_PORT = 3310, 8081, 9090
 AMAVIS_UID, CLAMAV_UID, POSTFIX_UID = 10001, 10002, 10003
 
@@ -240,6 +241,15 @@ def config_maps(name: str, source: str, *others: str) -> Object:
     """A volume of several whole ConfigMaps, of which only the first must be there."""
     optional = [{"configMap": {"name": other, "optional": True}} for other in others]
     return {"name": name, "projected": {"sources": [{"configMap": {"name": source}}, *optional]}}
+
+
+def secret_keys(name: str, files: dict[str, tuple[str, str]]) -> Object:
+    """A volume of single keys of Secrets: path → Secret and key. None of them has to be there."""
+    sources = [
+        {"secret": {"name": secret, "optional": True, "items": [{"key": key, "path": path}]}}
+        for path, (secret, key) in files.items()
+    ]
+    return {"name": name, "projected": {"sources": sources, "defaultMode": 0o440}}
 
 
 def resources(wanted: Resources) -> Object:

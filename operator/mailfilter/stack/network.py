@@ -1,7 +1,9 @@
 """NetworkPolicies: each port is open to those who use it."""
 
+from ipaddress import ip_network
 from typing import Any
 
+from mailfilter.api.outgoing import Outgoing
 from mailfilter.policy.clamav import MIRROR_PORT
 from mailfilter.stack.common import (
     AGENT_PORT,
@@ -9,7 +11,10 @@ from mailfilter.stack.common import (
     BEFORE_QUEUE_PORT,
     CLAMD_PORT,
     METRICS_PORT,
+    OUTGOING_PORT,
     REINJECTION_PORT,
+    SIGNED_PORT,
+    SIGNER_PORT,
     SMTP_PORT,
     Gateway,
     Object,
@@ -35,6 +40,12 @@ def _policy(gateway: Gateway, component: str, ingress: list[Object], egress: lis
     return build(gateway, "networking.k8s.io/v1", "NetworkPolicy", component, component, spec=spec)
 
 
+def _senders(outgoing: Outgoing) -> list[Object]:
+    """Who may connect to send. Some networks know pods by their labels alone: of these Postfix decides."""
+    networks = [{"ipBlock": {"cidr": str(ip_network(client, strict=False))}} for client in outgoing.clients]
+    return [{"namespaceSelector": {}}, *networks]
+
+
 def objects(gateway: Gateway) -> list[Object]:
     """One NetworkPolicy a component. amavis and clamd, which open what strangers send, reach only what they need."""
 
@@ -47,13 +58,19 @@ def objects(gateway: Gateway) -> list[Object]:
     }
     agent = {"from": [operator], "ports": _ports(AGENT_PORT)}
     metrics = {"ports": _ports(METRICS_PORT)}
+    filter_ports, return_ports = [AMAVIS_PORT, BEFORE_QUEUE_PORT], [REINJECTION_PORT]
+    doors = [{"ports": _ports(SMTP_PORT)}]
+    if gateway.spec.outgoing:
+        filter_ports.append(SIGNER_PORT)
+        return_ports.append(SIGNED_PORT)
+        doors.append({"from": _senders(gateway.spec.outgoing), "ports": _ports(OUTGOING_PORT)})
     return [
         _policy(
             gateway,
             "postfix",
             [
-                {"ports": _ports(SMTP_PORT)},
-                {"from": pods("amavis"), "ports": _ports(REINJECTION_PORT)},
+                *doors,
+                {"from": pods("amavis"), "ports": _ports(*return_ports)},
                 agent,
                 metrics,
             ],
@@ -61,10 +78,10 @@ def objects(gateway: Gateway) -> list[Object]:
         _policy(
             gateway,
             "amavis",
-            [{"from": pods("postfix"), "ports": _ports(AMAVIS_PORT, BEFORE_QUEUE_PORT)}, agent, metrics],
+            [{"from": pods("postfix"), "ports": _ports(*filter_ports)}, agent, metrics],
             [
                 DNS,
-                {"to": pods("postfix"), "ports": _ports(REINJECTION_PORT)},
+                {"to": pods("postfix"), "ports": _ports(*return_ports)},
                 {"to": pods("clamd"), "ports": _ports(CLAMD_PORT)},
             ],
         ),

@@ -2,8 +2,10 @@
 
 from mailfilter.policy import postfix
 from mailfilter.stack.common import (
+    OUTGOING_PORT,
     POSTFIX_UID,
     REINJECTION_PORT,
+    SIGNED_PORT,
     SMTP_PORT,
     Gateway,
     Object,
@@ -31,6 +33,12 @@ CAPABILITIES = ("SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL")
 AS_POSTFIX: Object = {"runAsNonRoot": True, "runAsUser": POSTFIX_UID, "runAsGroup": POSTFIX_UID}
 
 
+def ports(gateway: Gateway) -> dict[str, int]:
+    """Where mail is taken."""
+    found = {"smtp": SMTP_PORT, "reinjection": REINJECTION_PORT}
+    return found | {"outgoing": OUTGOING_PORT, "signed": SIGNED_PORT} if gateway.spec.outgoing else found
+
+
 def config(gateway: Gateway) -> Object:
     """Parameters and tables."""
     sources = {name: postfix.table_source(table) for name, table in postfix.tables(gateway.spec).items()}
@@ -53,7 +61,7 @@ def workload(gateway: Gateway) -> Object:
         capabilities=CAPABILITIES,
         security={"runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False},
         command=["/usr/local/bin/mailfilter-postfix"],
-        ports=[port("smtp", SMTP_PORT), port("reinjection", REINJECTION_PORT)],
+        ports=[port(name, number) for name, number in ports(gateway).items()],
         resources=resources(spec.resources),
         volumeMounts=[
             config_mount,
@@ -135,9 +143,13 @@ def services(gateway: Gateway) -> list[Object]:
             outside["spec"]["ports"][0]["nodePort"] = wanted.node_port
     if wanted.type == "LoadBalancer" and wanted.load_balancer_class:
         outside["spec"]["loadBalancerClass"] = wanted.load_balancer_class
+    # Its type is never that of the outside: behind a load balancer that hides clients everybody would be a client.
+    outgoing = service(gateway, "outgoing", COMPONENT, {"outgoing": 25}, type="ClusterIP")
+    releases = {"reinjection": REINJECTION_PORT} | ({"signed": SIGNED_PORT} if gateway.spec.outgoing else {})
     return [
         outside,
-        service(gateway, "reinjection", COMPONENT, {"reinjection": REINJECTION_PORT}),
+        *([outgoing] if gateway.spec.outgoing else []),
+        service(gateway, "reinjection", COMPONENT, releases),
         headless(gateway, COMPONENT, {"smtp": SMTP_PORT}),
     ]
 

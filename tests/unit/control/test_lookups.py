@@ -137,6 +137,19 @@ async def test_answers_of_a_name_server() -> None:
     assert {one.split()[0] for one in server.asked} == set(found), "names of the world, without a search list"
 
 
+async def test_records_of_keys_are_asked_for_as_far_as_they_are_known() -> None:
+    name, value = "s1._domainkey.example.com", f"v=DKIM1; k=rsa; p={'A' * 400}"
+    pieces = f'"{value[:255]}" "{value[255:]}"'
+    async with name_server(RIGHT | {(name, "TXT"): [pieces]}) as (_, resolver):
+        setting = Setting(WorldResolver(resolver))
+        await setting.loop.check(KEY)
+        assert name not in str(setting.states())
+        setting.cache.published[KEY] = {name: value}
+        await setting.loop.check(KEY)
+    assert setting.states()[f"{name} TXT"] == "Present"
+    assert (setting.cache.dns[KEY] or [])[-1].found == (value,)
+
+
 async def test_a_null_mx_is_none_of_ours() -> None:
     async with name_server(RIGHT | {("example.com", "MX"): ["0 ."]}) as (_, resolver):
         assert await WorldResolver(resolver).ask("example.com", "MX") == Answer(("0 .",))

@@ -7,11 +7,14 @@ from support.samples import FULL, SMALL, spec
 
 MX = Wanted("example.com", "MX", "mx.example.com")
 HOST = Wanted("mx.example.com", "A")
+KEY_RECORD = "v=DKIM1; k=ed25519; p=AAA/BBB+"
+KEY = Wanted("s1._domainkey.example.com", "TXT", KEY_RECORD)
 
 
 def test_what_is_needed() -> None:
-    assert wanted(spec(SMALL)) == [HOST, MX]
-    assert wanted(spec(FULL)) == [
+    assert wanted(spec(SMALL), {}) == [HOST, MX]
+    assert wanted(spec(SMALL), {KEY.name: KEY_RECORD}) == [HOST, MX, KEY]
+    assert wanted(spec(FULL), {}) == [
         Wanted("mx.filter.example", "A"),
         Wanted("example.com", "MX", "mx.filter.example"),
         Wanted("example.org", "MX", "mx.filter.example"),
@@ -33,6 +36,13 @@ def test_what_is_needed() -> None:
         (MX, Answer(("10 notmx.example.com",)), "Different", "not the gateway"),
         (MX, Answer(("0 .",)), "Different", "name 0 ., not the gateway"),
         (MX, Answer(trouble="timed out"), "Unknown", "example.com MX: timed out"),
+        (KEY, Answer((KEY_RECORD,)), "Present", ""),
+        (KEY, Answer(("v=spf1 -all", "k=ed25519; t=s;p=AAA/ BBB+; n=x")), "Present", ""),
+        (KEY, Answer(), "Missing", "s1._domainkey.example.com has no DKIM record: publish the TXT record"),
+        (KEY, Answer(("v=DKIM1; k=ed25519; p=",)), "Different", "has another DKIM record than its key"),
+        (KEY, Answer(("v=DKIM1; p=AAA/BBB+",)), "Different", "status.dkim"),
+        (KEY, Answer(("p", "=")), "Different", ""),
+        (KEY, Answer(trouble="timed out"), "Unknown", "s1._domainkey.example.com TXT: timed out"),
         (HOST, Answer(("192.0.2.1",)), "Present", ""),
         (HOST, Answer(), "Missing", "mx.example.com has no address: add an A or AAAA record"),
         (HOST, Answer(trouble="timed out"), "Unknown", "mx.example.com A: timed out"),

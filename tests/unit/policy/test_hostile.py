@@ -119,6 +119,7 @@ def test_main_cf() -> None:
         assert values.keys() == plain.keys()
         own = {"hostname": "myhostname", "postfix.dnsbl.sites.0.name": "postscreen_dnsbl_sites"}
         own["postfix.dnsbl.sites.1.name"] = "postscreen_dnsbl_sites"
+        own["outgoing.relay.host"] = "default_transport"
         assert changed <= {own.get(mutant.path)}, mutant
 
 

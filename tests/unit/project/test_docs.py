@@ -53,6 +53,7 @@ CHANGES = dict(leaves(FULL)) | {
     "spec.banned.enabled": False,
     "spec.clamd.resources.requests": {"cpu": "1"},
     "spec.freshclam.officialDatabases": False,
+    "spec.outgoing": {"clients": ["192.0.2.1"]},
 }
 
 
@@ -73,6 +74,8 @@ def test_pods_are_replaced_as_the_page_says(path: str) -> None:
         base = with_changes(base, postfix={"tls": {"secretName": "other"}})
     if path == "spec.postfix.dnsbl.threshold":
         base = with_changes(base, postfix={"dnsbl": {"sites": [{"name": "bl.example.net"}]}})
+    if path.startswith("spec.outgoing."):
+        base = with_changes(base, outgoing={"clients": ["192.0.2.1"], "relay": {"host": "other"}})
     before = templates(MailFilterSpec.model_validate(base))
     after = templates(MailFilterSpec.model_validate(with_changes(base, **change)))
     assert before.keys() == after.keys() == {"postfix", "amavis", "clamd", "freshclam"}

@@ -59,7 +59,7 @@ def test_selectors_select_the_pods_that_they_mean(sample: str) -> None:
     def selected(labels: dict[str, str]) -> list[str]:
         return [name for name, found in pods.items() if labels.items() <= found.items()]
 
-    expected = {"reinjection": "postfix"}
+    expected = {"reinjection": "postfix", "outgoing": "postfix"}
     for (kind, name), body in objects.items():
         part = name.removeprefix("mx-").removesuffix("-pods")
         part = expected.get(part, part)
@@ -113,6 +113,10 @@ def sources(policy: Object, port: int) -> list[str]:
         for peer in rule.get("from", [None]):
             if peer is None:
                 found.append("anybody")
+            elif "ipBlock" in peer:
+                found.append(peer["ipBlock"]["cidr"])
+            elif peer == {"namespaceSelector": {}}:
+                found.append("pods")
             elif "namespaceSelector" in peer:
                 assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "mailfilter-system"}
                 assert peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "mailfilter-operator"}
@@ -125,8 +129,15 @@ def sources(policy: Object, port: int) -> list[str]:
 
 
 OPEN = {
-    "postfix": {2525: ["anybody"], 10025: ["amavis"], 8081: ["operator"], 9090: ["anybody"]},
-    "amavis": {10024: ["postfix"], 10026: ["postfix"], 8081: ["operator"], 9090: ["anybody"]},
+    "postfix": {
+        2525: ["anybody"],
+        2587: ["pods", "10.1.2.3/32", "192.0.2.0/24", "2001:db8:1::/48"],
+        10025: ["amavis"],
+        10029: ["amavis"],
+        8081: ["operator"],
+        9090: ["anybody"],
+    },
+    "amavis": {10024: ["postfix"], 10026: ["postfix"], 10028: ["postfix"], 8081: ["operator"], 9090: ["anybody"]},
     "clamd": {3310: ["amavis"]},
     "freshclam": {8080: ["clamd"], 8081: ["operator"], 9090: ["anybody"]},
 }
@@ -157,8 +168,11 @@ def test_b21_no_spec_makes_postfix_trust_networks() -> None:
         "amavis_destination_concurrency_limit",
         "content_filter",
         "default_process_limit",
+        "default_transport",
         "mailfilter_filter_timeout",
+        "mailfilter_outgoing_filter",
         "mailfilter_proxy_filter",
+        "mailfilter_smarthost_tls",
         "mailfilter_tls_minimum",
         "postscreen_dnsbl_sites",
         "postscreen_dnsbl_threshold",
@@ -169,6 +183,7 @@ def test_b21_no_spec_makes_postfix_trust_networks() -> None:
         "mailfilter_upstream_proxy",
         "message_size_limit",
         "myhostname",
+        "outgoing_destination_concurrency_limit",
     }
 
 

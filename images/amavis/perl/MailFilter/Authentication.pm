@@ -1,6 +1,7 @@
 package MailFilter::Authentication;
 use strict;
 use warnings;
+use MailFilter::Signing ();
 
 # Results of authentication: ours are of this mail, and nobody else's bear our name.
 
@@ -64,8 +65,10 @@ sub claims_our_name {
 # Whether SpamAssassin finds in the first Received field the client that Postfix names, and that has a public address.
 # One of a load balancer or node that passes mail on under its own address says nothing about the sender; the fields below say
 # what the sender wants. Then no relay is better than a wrong one: SPF of all domains would fail, or pass.
+# Outgoing mail is no different: its domain's records are of the gateway, which is yet to sign and send it.
 sub client_is_known {
   my ($metadata, $mail) = @_;
+  return 0 if $Amavis::MSGINFO && MailFilter::Signing::is_outgoing($Amavis::MSGINFO);
   my ($first) = $mail->get_header('Received');
   return 0 if !defined $first;
   my $relay = $metadata->parse_received_line($first =~ s/\n[ \t]+/ /gr);

@@ -3,6 +3,7 @@ use strict;
 use warnings;
 use Amavis::Conf qw(:platform);
 use MailFilter::PolicyFile qw(chosen policy);
+use MailFilter::Signing ();
 
 # What becomes of blocked mail, recipient by recipient, and that a mail is refused only as a whole: whoever refuses it for one
 # recipient and takes it for another owes the sender a notice, and the sender may be forged.
@@ -20,9 +21,11 @@ sub destiny {
   return [ sub { $DESTINY{ wanted($_[0], $kind) } } ];
 }
 
-# For @spam_quarantine_cutoff_level_maps. Nobody was told that such a mail is gone, so it is held whatever its score: to amavis
-# an empty level is none.
-sub cutoff { return sub { $held{ $_[0] } ? '' : chosen($_[0], qw(levels cutoff)) } }
+# For @spam_quarantine_cutoff_level_maps. Nobody was told that such a mail is gone, so it is held whatever its score, and
+# outgoing mail is somebody's own: to amavis an empty level is none.
+sub cutoff { return sub { $held{ $_[0] } || is_outgoing() ? '' : chosen($_[0], qw(levels cutoff)) } }
+
+sub is_outgoing { return $Amavis::MSGINFO && MailFilter::Signing::is_outgoing($Amavis::MSGINFO) }
 
 sub wanted {
   my ($recipient, $kind) = @_;

@@ -9,6 +9,7 @@ use MailFilter::PolicyFile ();
 use MailFilter::Releases ();
 use MailFilter::Reports ();
 use MailFilter::Senders ();
+use MailFilter::Signing ();
 use MailFilter::SpamCheck ();
 use Socket qw(IPPROTO_TCP TCP_NODELAY);
 
@@ -27,12 +28,16 @@ sub install {
   before('Amavis::post_bind_hook', \&send_replies_at_once);
   # amavis loads what these wrap after its configuration.
   before('Amavis::post_bind_hook', $_)
-    for \&MailFilter::SpamCheck::install, \&MailFilter::Peers::install, \&MailFilter::Authentication::install;
+    for \&MailFilter::SpamCheck::install, \&MailFilter::Peers::install, \&MailFilter::Authentication::install,
+      \&MailFilter::Signing::install;
   my $add_header = \&Amavis::Out::EditHeader::add_header;
   *Amavis::Out::EditHeader::add_header = sub { goto &$add_header if !says_no_spam(@_); return };
   require Amavis::SpamControl;
   my $senders = MailFilter::PolicyFile::policy('senders');
-  *Amavis::SpamControl::white_black_list = sub ($$$$) { return MailFilter::Senders::judge($senders->(), $_[0]) };
+  *Amavis::SpamControl::white_black_list = sub ($$$$) {
+    # Senders of outgoing mail are the gateway's own: who denies them means those who forge them outside.
+    return MailFilter::Signing::is_outgoing($_[0]) ? (0, 0) : MailFilter::Senders::judge($senders->(), $_[0]);
+  };
   *Amavis::expand_variables = sub ($) { return $_[0] };     # of notices' From, where a $ is the policy's own
   MailFilter::Releases::install();
   return;
@@ -52,6 +57,7 @@ sub before_mail {
   MailFilter::SpamCheck::start_mail();
   MailFilter::Authentication::start_mail($mail);
   Amavis::load_policy_bank(MailFilter::PolicyFile::bank(), $mail);
+  Amavis::load_policy_bank(MailFilter::Signing::SIGNS(), $mail) if MailFilter::Signing::signs();
   return bless {}, $class;
 }
 
@@ -59,6 +65,7 @@ sub before_mail {
 sub limits_of_now {
   my ($class, $max_files, $mail_size) = @_;
   MailFilter::PolicyFile::refresh();
+  MailFilter::Signing::choose_keys($Amavis::MSGINFO);
   return ($class, $Amavis::Conf::MAXFILES, $mail_size);
 }
 

@@ -13,6 +13,7 @@ use MailFilter::Senders qw(senders_check sender_lists);
 my $lookup_key = text(qr/[\x20-\x7e]{0,320}/);
 my $address = text(qr/[\x21-\x7e]{1,320}/);
 my $line = text(qr/[^\x00-\x1f\x7f]{0,512}/);
+my $labels = text(qr/(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]*[a-z0-9])?/);    # part of a path
 my $type = text(qr/[A-Za-z0-9._-]{1,32}/);
 
 # What can differ by recipient.
@@ -54,6 +55,7 @@ my $check = object({
     allowInside => list($type),
   })),
   senders => senders_check(),
+  signing => mapping($lookup_key, list(object({ domain => $labels, selector => $labels }))),
   notifications => object({
     virusAdmin => optional($address),
     spamAdmin => optional($address),
@@ -88,6 +90,7 @@ sub parse {
     encryptedArchives => $policy->{encryptedArchives},
     quarantine => $policy->{quarantine},
     settings => settings($policy),
+    signing => $policy->{signing},
     notifications => { map { $_ => octets_of($policy->{notifications}{$_}) } keys %{ $policy->{notifications} } },
     spam_rules($policy->{spamRules}),
   };

@@ -5,6 +5,7 @@ use Amavis::In::AMPDP ();
 use Amavis::Util qw(proto_decode proto_encode);
 use MailFilter::PolicyFile ();
 use MailFilter::ReleaseRecord ();
+use MailFilter::Signing ();
 
 # Releases that carry a key, as policy_bank=RELEASE-<key>: under one key a recipient gets a mail once, however often the
 # request is repeated and whatever breaks off in between. amavis has no hook in AM.PDP, so two of its functions are wrapped.
@@ -24,6 +25,7 @@ sub install {
 sub preprocess {
   my ($attributes, $connection) = @_;
   MailFilter::PolicyFile::refresh();
+  MailFilter::Signing::report();
   $record_name = record_name($attributes);
   return $preprocess->($attributes, $connection);
 }
