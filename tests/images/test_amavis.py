@@ -12,7 +12,10 @@ from images.gateway import AMAVIS, BANNED, POLICY, am_pdp, amavis_ready, policy,
 from support.fieldcases import ACCEPTED as FIELD_ACCEPTED
 from support.fieldcases import REFUSED as FIELD_REFUSED
 
-DECODERS = "7z Z arc arj bz2 cab cpio deb exe gz iso jar kmz lha lrz lz4 lzma lzo mail rar rpm swf tar tnef xz zip zst"
+DECODERS = (
+    "7z Z a arc arj bz2 cab cpio deb dmg exe gz img iso jar kmz lha lrz lz lz4 lzma lzo mail mslz qcow rar rpm "
+    "squashfs swf tar tnef vdi vhd vmdk wim xar xz zip zst"
+)
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +237,7 @@ def test_all_decoders_are_found_and_rules_are_compiled(lab: Lab) -> None:
         amavis_ready(amavis)
         found = set(re.findall(r"(?:Found decoder|Internal decoder) for +\.(\S+)", amavis.log))
         assert " ".join(sorted(found)) == DECODERS
+        assert not re.search(r"No (?:decoder|ext program) for.*", amavis.log)
         assert re.search(r"able to use (\d+)/\1 'body_0' compiled rules", amavis.log)
         assert re.search(r"Using primary internal av scanner code for clamd", amavis.log)
         assert "experimental" not in amavis.log

@@ -257,3 +257,25 @@ def test_the_index_reads_what_amavis_stores(gateway: Gateway, tmp_path: Path) ->
     tests = heldmail.read(tmp_path / "quarantine" / held.id).tests
     assert tests["POUND"] == 6.5
     assert sum(tests.values()) == pytest.approx(held.score, abs=0.01)
+
+
+def test_an_archive_that_nobody_could_open_is_held_and_released(gateway: Gateway) -> None:
+    gateway.set_policy(rejecting(encryptedArchives="Quarantine"))
+    message = mail("unopened, held", "see attachment")
+    message.add_attachment(b"ALZ\1" + bytes(200), maintype="application", subtype="octet-stream", filename="a.alz")
+    assert became(gateway, message) == "held"
+    report = gateway.report("unopened, held")
+    assert report["content_type"] == "Unchecked"
+    assert [one["name"] for one in report["unopened"]] == ["a.alz"]
+    (reply,) = gateway.release(report["quarantine"], BOB)
+    assert reply.startswith("250 2.0.0 ")
+    gateway.idle()
+    assert len(gateway.delivered("unopened, held")) == 1
+
+
+def test_an_archive_that_nobody_could_open_is_marked(gateway: Gateway) -> None:
+    message = mail("unopened, marked", "see attachment")
+    message.add_attachment(b"ALZ\1" + bytes(200), maintype="application", subtype="octet-stream", filename="a.alz")
+    assert gateway.answer(message)[0] == 250
+    gateway.idle()
+    assert len(gateway.delivered("***UNCHECKED*** unopened, marked")) == 1

@@ -94,10 +94,11 @@ class Virus(Model):
     """$final_virus_destiny: Discard holds infected mail in the quarantine, Pass delivers it with X-Amavis-Alert, Reject
     refuses it in the SMTP session (filtering.mode: BeforeQueue only) and holds a copy."""
     encrypted_archives: EncryptedArchives = "Tag"
-    """Mail with an archive that nobody can open, encrypted or damaged; names of files in it are checked all the same.
-    Tag delivers it with ***UNCHECKED*** in front of the Subject ($undecipherable_subject_tag): most of it is wanted,
-    and its recipient is warned. Pass delivers it unmarked, Quarantine holds it under banned/. Of no effect when
-    `enabled` is false."""
+    """Mail with an archive that could not be unpacked: encrypted, damaged, of a kind for which there is no program, or
+    because the program failed (docs/banned.md). Names of files in it are checked where they can be listed. Tag delivers
+    it with ***UNCHECKED*** in front of the Subject ($undecipherable_subject_tag): most of it is wanted, and its
+    recipient is warned. Pass delivers it unmarked, Quarantine holds it under banned/. Of no effect when `enabled` is
+    false."""
 
 
 class Banned(Model):

@@ -11,6 +11,7 @@ use MailFilter::Reports ();
 use MailFilter::Senders ();
 use MailFilter::Signing ();
 use MailFilter::SpamCheck ();
+use MailFilter::Unopened ();
 use Socket qw(IPPROTO_TCP TCP_NODELAY);
 
 # Where amavis calls into this package: its own hooks (Amavis::Custom, Net::Server's), and functions that it has no hook for.
@@ -27,9 +28,9 @@ sub install {
   before('Amavis::run_n_children_hook', \&MailFilter::PolicyFile::refresh);   # new children share the newest policy's memory
   before('Amavis::post_bind_hook', \&send_replies_at_once);
   # amavis loads what these wrap after its configuration.
-  before('Amavis::post_bind_hook', $_)
-    for \&MailFilter::SpamCheck::install, \&MailFilter::Peers::install, \&MailFilter::Authentication::install,
-      \&MailFilter::Signing::install;
+  before('Amavis::post_bind_hook', $_) for \&MailFilter::SpamCheck::install, \&MailFilter::Peers::install,
+    \&MailFilter::Authentication::install, \&MailFilter::Signing::install, \&MailFilter::Unopened::install;
+  MailFilter::Reports::install(\&MailFilter::SpamCheck::findings, \&MailFilter::Unopened::findings);
   my $add_header = \&Amavis::Out::EditHeader::add_header;
   *Amavis::Out::EditHeader::add_header = sub { goto &$add_header if !says_no_spam(@_); return };
   require Amavis::SpamControl;
@@ -56,6 +57,7 @@ sub before_mail {
   my ($class, $connection, $mail) = @_;
   MailFilter::SpamCheck::start_mail();
   MailFilter::Authentication::start_mail($mail);
+  MailFilter::Unopened::start_mail();
   Amavis::load_policy_bank(MailFilter::PolicyFile::bank(), $mail);
   Amavis::load_policy_bank(MailFilter::Signing::SIGNS(), $mail) if MailFilter::Signing::signs();
   return bless {}, $class;

@@ -11,6 +11,15 @@ my $LISTENER = '/run/amavis/report.sock';
 # The kernel keeps ten datagrams for a busy listener; for one that hangs no mail waits longer than this.
 my $PATIENCE = pack('l!l!', 0, 100_000);    # struct timeval: seconds, microseconds
 
+# What these say of the mail in work is part of amavis' report.
+sub install {
+  my @findings = @_;
+  no warnings 'redefine';
+  my $report = \&Amavis::structured_report;
+  *Amavis::structured_report = sub ($;$) { return { %{ &$report(@_) }, map { $_->() } @findings } };
+  return;
+}
+
 sub send_report {
   my ($mail) = @_;
   return if !-S $LISTENER;

@@ -5,7 +5,7 @@ use Amavis::JSON ();
 use MailFilter::DnsLists ();
 use MailFilter::OwnRules ();
 
-# What amavis' report does not say about SpamAssassin's check of a mail, added to it.
+# What amavis' report does not say about SpamAssassin's check of a mail.
 
 my %seen;
 
@@ -19,8 +19,6 @@ sub install {
   };
   MailFilter::OwnRules::install();
   MailFilter::DnsLists::install();
-  my $report = \&Amavis::structured_report;
-  *Amavis::structured_report = sub ($;$) { return { %{ &$report(@_) }, findings() } };
   return;
 }
 
