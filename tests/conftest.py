@@ -20,13 +20,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--keep-namespaces", action="store_true", help="leave the tests' namespaces in the cluster")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers: what uses the cluster, and expects to be alone there, is one's; all else goes by module."""
-    for item in items:
-        shared = item.path.is_relative_to(ROOT / "tests/e2e") or item.path.is_relative_to(ROOT / "tests/api")
-        item.add_marker(pytest.mark.xdist_group("cluster" if shared else item.path.stem))
-
-
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Cluster:
     """The kind cluster of the tests, kept from run to run."""

@@ -185,7 +185,11 @@ def test_a_bad_network_leaves_all_old_tables(pod: Pod, hop: NextHop, broken: str
 @pytest.fixture
 def dns(lab: Lab) -> Iterator[Container]:
     """A DNS server in which one name is confirmed and another one lies."""
-    zone = ("mx.partner.example=203.0.113.20", "liar.partner.example=203.0.113.21", "liar.partner.example=203.0.113.99")
+    zone = (
+        "mx.partner.example=203.0.113.20",
+        "21.113.0.203.in-addr.arpa=PTR:liar.partner.example.",
+        "liar.partner.example=203.0.113.99",
+    )
     with started_dns(lab, *zone) as dns:
         yield dns
 
