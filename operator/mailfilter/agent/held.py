@@ -216,7 +216,7 @@ class HeldMails:
 
     async def _raw(self, request: web.Request) -> web.StreamResponse:
         entry = await self._entry(request)
-        name = f"{entry.id.rpartition('/')[2].removesuffix('.gz')}.eml"
+        name = f"{heldmail.mail_id_of(entry.id)}.eml"
         response = web.StreamResponse(
             headers={
                 "Content-Type": "message/rfc822",
@@ -242,9 +242,8 @@ class HeldMails:
 
     async def _see(self, request: web.Request) -> web.Response:
         entry = await self._entry(request)
-        mail_id = entry.id.rpartition("/")[2].removesuffix(".gz")
         try:
-            await asyncio.to_thread(self._volume.mark_seen, mail_id)
+            await asyncio.to_thread(self._volume.mark_seen, heldmail.mail_id_of(entry.id))
         except OSError as error:
             raise problem(web.HTTPInternalServerError, f"the mark cannot be stored: {error}") from error
         return web.Response(status=web.HTTPNoContent.status_code)

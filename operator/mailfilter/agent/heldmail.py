@@ -175,6 +175,11 @@ def _letter(first: bytes, others: Iterator[bytes]) -> dict[str, str]:
     return found
 
 
+def mail_id_of(quarantine_id: str) -> str:
+    """amavis' name of the mail that lies there."""
+    return quarantine_id.rpartition("/")[2].removesuffix(".gz")
+
+
 def addresses(value: str) -> tuple[str, ...]:
     """Addresses of a list such as `<a@example.com>, <"b, c"@example.com>`, each once.
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mailfilter.agent.heldmail import HeldMail
+from mailfilter.agent.heldmail import HeldMail, mail_id_of
 from mailfilter.agent.search import KINDS, Cursor, Entry, Query, key
 
 _SCHEMA = """
@@ -60,7 +60,7 @@ class Stored:
     @property
     def mail_id(self) -> str:
         """amavis' name of the mail."""
-        return self.id.rpartition("/")[2].removesuffix(".gz")
+        return mail_id_of(self.id)
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def _unknown(reply: str) -> bool:
 
 def _mail_id(message: str) -> str:
     try:
-        return _quarantine_id.validate_python(message).rpartition("/")[2].removesuffix(".gz")
+        return heldmail.mail_id_of(_quarantine_id.validate_python(message))
     except ValidationError as error:
         raise RefusalError(Reason.INVALID_ID, error.errors()[0]["msg"].removeprefix("Value error, ")) from error
 

@@ -51,8 +51,7 @@ class Volume:
     def delete(self, quarantine_id: str) -> None:
         """Deletes a mail. Raises FileNotFoundError when it is gone already, OSError when it cannot be deleted."""
         (self.root / quarantine_id).unlink()
-        mail_id = quarantine_id.rpartition("/")[2].removesuffix(".gz")
-        (self.root / SEEN / mail_id).unlink(missing_ok=True)
+        (self.root / SEEN / heldmail.mail_id_of(quarantine_id)).unlink(missing_ok=True)
         self.index.remove([quarantine_id])
 
     def forget_records(self, keep: Collection[str], before: float) -> None:
