@@ -17,15 +17,18 @@ _NAMESPACE = pytest.StashKey[str]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cluster", default="mailfilter-test", help="name of the kind cluster that the tests use")
-    parser.addoption("--keep-namespaces", action="store_true", help="leave the tests' namespaces in the cluster")
+    parser.addoption(
+        "--keep-namespaces", action="store_true", help="leave the tests' namespaces for the next run to delete"
+    )
 
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Cluster:
-    """The kind cluster of the tests, kept from run to run."""
+    """The kind cluster of the tests: it stays for the next run, what was made in it does not."""
     testbed.enter()
     cluster = Cluster(request.config.getoption("--cluster"))
     cluster.up()
+    cluster.clear()
     request.config.stash[_CLUSTER] = cluster
     return cluster
 

@@ -15,6 +15,8 @@ from support import BUILD
 from support.run import CommandError, run, wait_for
 
 Object = dict[str, Any]
+# What kind makes.
+OWN_NAMESPACES = {"default", "kube-node-lease", "kube-public", "kube-system", "local-path-storage"}
 
 
 class Cluster:
@@ -44,6 +46,13 @@ class Cluster:
             return image == os.environ["KIND_IMAGE"] and self.kubectl("get", "--raw", "/readyz", timeout=10) == "ok"
         except CommandError:
             return False
+
+    def clear(self) -> None:
+        """Delete what an earlier run left: a run that was ended from outside keeps its node ports and its operator."""
+        names = self.kubectl("get", "namespaces", "-o", "jsonpath={.items[*].metadata.name}").split()
+        left = [name for name in names if name not in OWN_NAMESPACES]
+        if left:
+            self.kubectl("delete", "namespace", *left, "--timeout=180s", timeout=190)
 
     def delete(self) -> None:
         run(self.kind, "delete", "cluster", "--name", self.name, timeout=120)
