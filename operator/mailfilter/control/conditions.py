@@ -7,6 +7,8 @@ from typing import Any, Literal
 Status = Literal["True", "False", "Unknown"]
 # Conditions that are bad news when they are true.
 WARNINGS = ("BackscatterRisk", "Suspended")
+# The reason of what is on its way and needs nobody.
+WAITING = "Waiting"
 
 
 @dataclass(frozen=True)

@@ -1,59 +1,48 @@
 """The loop of a MailFilter: read, render, apply, prune, observe, write status."""
 
-import asyncio
-import hashlib
-import json
 import logging
 import secrets
 import time
 from base64 import b64decode
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from mailfilter import metrics
 from mailfilter.api.mailfilter import MailFilterSpec
-from mailfilter.cluster.agents import AgentError, Agents
+from mailfilter.cluster.agents import Agents
 from mailfilter.cluster.api import Api, ApiError, problem
 from mailfilter.cluster.queue import Key
 from mailfilter.control import observe, quarantine, records, signing
+from mailfilter.control.apply import Applier
 from mailfilter.control.cache import Cache, Child, ChildId
-from mailfilter.control.conditions import Observation, before, merged, no
+from mailfilter.control.conditions import WAITING, Observation, before, merged, no
 from mailfilter.control.events import record
 from mailfilter.control.expiry import Expiry
-from mailfilter.control.facts import Facts, Pod, held_up
+from mailfilter.control.facts import Facts
 from mailfilter.control.lists import ListSources
+from mailfilter.control.pods import Pods
+from mailfilter.control.policy import lists
+from mailfilter.control.scanner import signatures
+from mailfilter.control.waiting import queue
 from mailfilter.policy import dns, outgoing, postfix
 from mailfilter.policy.amavis import policy_hash, policy_json
 from mailfilter.policy.longlists import Reading
 from mailfilter.policy.names import Names
 from mailfilter.policy.spamrules import bad_rules
 from mailfilter.settings import Settings
-from mailfilter.stack import amavis, desired_objects
-from mailfilter.stack.common import COMPONENT, Gateway, selector
+from mailfilter.stack.common import Gateway
 
 Object = dict[str, Any]
 
-# The kubelet looks at a pod's ConfigMap volumes when the pod changes; an annotation is the least change.
-REFRESH_ANNOTATION = "mailfilter.dev/policy"
 # While something is on its way, how soon to look again: soon after a change of policy, since the kubelet may have
 # looked before it had heard of the change, then less often.
 FIRST_LOOK_SECONDS, UNSETTLED_SECONDS = 0.2, 1.0
 POLICY_OBJECT: ChildId = ("ConfigMap", "policy")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Applied:
-    """What was last applied for a MailFilter, and what the API server made of it."""
-
-    time: float
-    """When all was applied last, on the monotonic clock."""
-    objects: dict[ChildId, tuple[str, str]]
-    """Hash of what was asked for, and digest of what came of it."""
 
 
 class MailFilterLoop:
@@ -71,11 +60,11 @@ class MailFilterLoop:
         self._api = api
         self._ask_dns = ask_dns
         self._lists = lists
-        self._agents = agents
         self._cache = cache
         self._settings = settings
         self._expiry = Expiry(agents)
-        self._applied: dict[Key, Applied] = {}
+        self._applier = Applier(api, settings.resync_seconds)
+        self._pods = Pods(api, agents)
         self._wanted: dict[Key, tuple[str, float]] = {}
         """The policy and tables that are wanted, and since when, in seconds since the epoch."""
 
@@ -84,7 +73,7 @@ class MailFilterLoop:
         body = self._cache.mailfilters.get(key)
         if body is None or body["metadata"].get("deletionTimestamp"):
             # What it owned is the garbage collector's.
-            self._applied.pop(key, None)
+            self._applier.forget(key)
             self._wanted.pop(key, None)
             self._lists.forget(key)
             self._expiry.forget(key)
@@ -117,7 +106,7 @@ class MailFilterLoop:
         children = dict(self._cache.children(key))
         conflict = None
         try:
-            children |= await self._apply(key, gateway, children, keep_policy=bool(rules))
+            children |= await self._applier.apply(key, gateway, children, keep_policy=bool(rules))
         except ApiError as error:
             if error.status not in (400, 403, 409, 422):
                 raise
@@ -129,7 +118,7 @@ class MailFilterLoop:
         seen = observe.observations(facts)
         conditions = await self._report(body, seen, _status(body, facts, seen, published))
         if observe.recovered(conditions):
-            await self._flush(facts, gateway.token)
+            await self._pods.flush(facts, gateway.token)
         await self._expiry.run(key, facts, gateway.token, self._cache.releases.values())
         by_type = {one.type: one.status for one in seen}
         # While it is suspended as it should be, a gateway is not ready for long.
@@ -153,42 +142,6 @@ class MailFilterLoop:
             token = ""
         return token if token.isprintable() and token else secrets.token_urlsafe(32)
 
-    async def _apply(
-        self, key: Key, gateway: Gateway, children: dict[ChildId, Child], *, keep_policy: bool
-    ) -> dict[ChildId, Child]:
-        """Applies what differs from what is there, then deletes what should not be. Returns what was applied."""
-        wanted = desired_objects(gateway)
-        ids = {(body["kind"], body["metadata"]["name"]) for body in wanted}
-        if keep_policy:
-            # With the lists that it names.
-            kept = {("ConfigMap", gateway.names.of(part)) for part in amavis.POLICY_PARTS}
-            wanted = [body for body in wanted if (body["kind"], body["metadata"]["name"]) not in kept]
-            ids |= kept
-        last = self._applied.get(key)
-        if last is None or time.monotonic() - last.time >= self._settings.resync_seconds:
-            last = Applied(time.monotonic(), {})
-        found: dict[ChildId, Child] = {}
-        state: dict[ChildId, tuple[str, str]] = {}
-        for body in wanted:
-            one = (body["kind"], body["metadata"]["name"])
-            asked = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-            child = children.get(one)
-            if child is None or last.objects.get(one) != (asked, child.digest):
-                child = found[one] = Child(await self._api.apply(body))
-            state[one] = (asked, child.digest)
-        for (kind, name), child in self._superfluous(gateway, children, ids).items():
-            await self._api.delete(child.api_version, kind, gateway.names.namespace, name, child.uid)
-        self._applied[key] = Applied(last.time, state)
-        return found
-
-    def _superfluous(self, gateway: Gateway, children: dict[ChildId, Child], ids: set[ChildId]) -> dict[ChildId, Child]:
-        """Objects that this MailFilter owns and does not want any more. What it does not own is never deleted."""
-        return {
-            one: child
-            for one, child in children.items()
-            if one not in ids and one[0] != "Pod" and gateway.uid in child.owners
-        }
-
     async def _observe(
         self,
         body: Object,
@@ -208,18 +161,16 @@ class MailFilterLoop:
         wanted = "".join(hashes.values())
         if self._wanted.get(key, ("", 0.0))[0] != wanted:
             self._wanted[key] = (wanted, time.time())
-        bodies = await self._api.list("v1", "Pod", names.namespace, _instance_labels(names.name))
-        live = [body for body in bodies if not body["metadata"].get("deletionTimestamp")]
         # A policy with bad rules is not on its way anywhere.
         coming = {component: one for component, one in hashes.items() if not (rules and component == "amavis")}
-        pods = await asyncio.gather(*(self._refresh(body, gateway.token, coming, self._patience(key)) for body in live))
+        pods = await self._pods.look(names, gateway.token, coming, self._patience(key))
         return Facts(
             spec=gateway.spec,
             names=names,
             policy_hash=hashes["amavis"],
             tables_hash=hashes["postfix"],
             children=children,
-            pods=list(pods),
+            pods=pods,
             bad_rules=rules,
             conflict=conflict,
             dns_before=before(body, "DNSReady"),
@@ -242,57 +193,6 @@ class MailFilterLoop:
         if found != before:
             self._ask_dns(key)
         return found
-
-    async def _refresh(self, body: Object, token: str, hashes: dict[str, str], patience: float) -> Pod:
-        """A pod, whose ConfigMaps the kubelet is made to bring in now instead of a minute later."""
-        metadata = body["metadata"]
-        wanted = hashes.get(metadata["labels"].get(COMPONENT, ""))
-        said, _, at = metadata.get("annotations", {}).get(REFRESH_ANNOTATION, "").partition(" ")
-        if wanted and said != wanted:
-            await self._annotate(metadata, wanted)
-        pod = await self._pod(body, token)
-        if wanted and said == wanted and observe.lags(pod, wanted) and time.time() - float(at or 0) >= patience:
-            # The kubelet looked before it had heard of all ConfigMaps.
-            await self._annotate(metadata, wanted)
-        return pod
-
-    async def _annotate(self, metadata: Object, wanted: str) -> None:
-        value = f"{wanted} {time.time():.1f}"
-        try:
-            await self._api.annotate("Pod", metadata["namespace"], metadata["name"], {REFRESH_ANNOTATION: value})
-        except ApiError as error:
-            if error.status != 404:
-                raise
-
-    async def _pod(self, body: Object, token: str) -> Pod:
-        component = body["metadata"]["labels"].get(COMPONENT, "")
-        status = body.get("status", {})
-        address = status.get("podIP")
-        conditions = {one["type"]: one["status"] for one in status.get("conditions", [])}
-        answer, trouble = None, None
-        if address and component != "clamd":
-            try:
-                answer = await self._agents.status(address, token)
-            except AgentError as error:
-                trouble = str(error)
-        return Pod(
-            name=body["metadata"]["name"],
-            component=component,
-            ip=address,
-            ready=conditions.get("Ready") == "True",
-            status=answer,
-            trouble=trouble,
-            held_up=held_up(status),
-        )
-
-    async def _flush(self, facts: Facts, token: str) -> None:
-        """Has waiting mail tried at once. Postfix tries it by itself, too, the less often the longer it waits."""
-        for pod in facts.of("postfix"):
-            if pod.ip and (pod.status or {}).get("postfix", {}).get("queue", {}).get("deferred"):
-                try:
-                    await self._agents.flush(pod.ip, token)
-                except AgentError as error:
-                    log.warning("MailFilter %s/%s: %s", facts.names.namespace, facts.names.name, error)
 
     async def _report(self, body: Object, seen: list[Observation], status: Object) -> list[Object]:
         """Writes status and events when something changed. Returns the conditions."""
@@ -317,7 +217,7 @@ class MailFilterLoop:
         self._forget_metrics((namespace, name), {one.type for one in seen})
         for one in changed:
             log.info("MailFilter %s/%s: %s=%s %s: %s", namespace, name, one.type, one.status, one.reason, one.message)
-            if one.type != "Progressing" and one.status != "Unknown" and one.reason != observe.WAITING:
+            if one.type != "Progressing" and one.status != "Unknown" and one.reason != WAITING:
                 await record(
                     self._api,
                     body,
@@ -333,10 +233,6 @@ class MailFilterLoop:
                 metrics.CONDITION.remove(*labels)
 
 
-def _instance_labels(name: str) -> dict[str, str]:
-    return {label: value for label, value in selector(name, "").items() if label != COMPONENT}
-
-
 def _status(body: Object, facts: Facts, seen: list[Observation], published: dict[str, str]) -> Object:
     old = body.get("status") or {}
     by_type = {one.type: one.status for one in seen}
@@ -348,15 +244,15 @@ def _status(body: Object, facts: Facts, seen: list[Observation], published: dict
     status: Object = {
         "components": observe.components(facts),
         "policy": policy,
-        "lists": observe.lists(facts),
-        "queue": observe.queue(facts),
+        "lists": lists(facts),
+        "queue": queue(facts),
         "endpoint": f"{facts.names.host('postfix')}:25",
     }
     if facts.spec.dns.check and (listed := records.dns(facts) or (facts.dns_before and old.get("dns"))):
         status["dns"] = listed
     if keys := signing.dkim(facts, published, old.get("dkim", [])):
         status["dkim"] = keys
-    for name, found in (("signatures", observe.signatures(facts)), ("quarantine", quarantine.held(facts))):
+    for name, found in (("signatures", signatures(facts)), ("quarantine", quarantine.held(facts))):
         value = found or old.get(name)
         if value:
             status[name] = {field: one for field, one in value.items() if one is not None}

@@ -5,8 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from mailfilter.api.mailfilter import MailFilterSpec
-from mailfilter.control import observe
 from mailfilter.control.facts import Facts, Pod
+from mailfilter.control.observe import backscatter_risk
+from mailfilter.control.policy import lists_valid
+from mailfilter.control.scanner import scanner_available
+from mailfilter.control.waiting import suspended
 from mailfilter.plan import render
 from mailfilter.plan.changes import WORKLOADS, Change
 from mailfilter.plan.manifests import Manifest
@@ -52,14 +55,14 @@ def warnings(names: Names, spec: MailFilterSpec, reading: Reading | None = None)
     """What is taken and is a risk, or not in force as it reads: what conditions will say of the spec alone."""
     long = reading or Reading()
     facts = Facts(spec, names, policy_hash="", tables_hash="", children={}, pods=[], reading=long)
-    seen = [(observe.backscatter_risk(facts), "True"), (observe.lists_valid(facts), "False")]
+    seen = [(backscatter_risk(facts), "True"), (lists_valid(facts), "False")]
     if spec.filtering.suspended != "None":
         door = Pod(
             f"{names.of('postfix')}-*", "postfix", None, True, {"postfix": {"suspended": spec.filtering.suspended}}
         )
-        seen.append((observe.suspended(replace(facts, pods=[door])), "True"))
+        seen.append((suspended(replace(facts, pods=[door])), "True"))
     if not spec.virus.enabled:
-        seen.append((observe.scanner_available(facts), "False"))
+        seen.append((scanner_available(facts), "False"))
     return "".join(f"  warning  {one.type}: {one.message}\n" for one, bad in seen if one.status == bad)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from mailfilter.control import observe
 from mailfilter.control.dnslists import ZONES, dns_lists_usable
 from support.samples import spec
-from unit.control.test_observe import WELL, amavis, silent, with_pods, without
+from support.situations import WELL, amavis, silent, with_pods, without
 
 
 def test_no_list_refused() -> None:

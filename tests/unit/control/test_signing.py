@@ -9,7 +9,7 @@ from mailfilter.control import observe, signing
 from mailfilter.control.facts import Facts
 from mailfilter.policy.dns import Record, State, Wanted
 from support.samples import spec
-from unit.control.test_observe import WELL, amavis, mirror, postfix, silent
+from support.situations import WELL, amavis, mirror, postfix, silent
 
 RSA, ED = "v=DKIM1; k=rsa; p=AAA", "v=DKIM1; k=ed25519; p=BBB"
 SPEC = spec(
