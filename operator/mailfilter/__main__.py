@@ -1,44 +1,37 @@
-"""The command `mailfilter`: operator, agents, plans, CRD files."""
+"""The command `mailfilter`: operator, agents, plans, the quarantine, CRD files."""
 
-import argparse
 import logging
 import sys
 from pathlib import Path
 
-import yaml
+import click
 
 from mailfilter.plan import arguments as planning
+from mailfilter.plugin.main import commands
 
 
+# Each command imports what it needs: the agents run without Kubernetes' libraries in memory.
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Runs the subcommand that is asked for."""
-    parser = argparse.ArgumentParser(prog="mailfilter", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("operator", help="run the controller")
-    agent = commands.add_parser("agent", help="run the process beside a daemon")
-    agent.add_argument("kind", choices=["amavis", "postfix", "mirror"])
-    plan = commands.add_parser("plan", help="show what an apply of MailFilter manifests would do")
-    planning.add(plan)
-    crds = commands.add_parser("crds", help="write the CustomResourceDefinitions as YAML files")
-    crds.add_argument("directory", type=Path)
-    crds.add_argument("--reference", type=Path, help="also write the reference of all fields as Markdown")
-    arguments = parser.parse_args()
-    if arguments.command == "operator":
-        _operator()
-    elif arguments.command == "agent":
-        # Each command imports what it needs: the agents run without Kubernetes' libraries in memory.
-        from mailfilter.agent.main import run
-
-        run(arguments.kind)
-    elif arguments.command == "plan":
-        from mailfilter.plan.command import run as run_plan
-
-        sys.exit(run_plan(arguments))
-    else:
-        _write_crds(arguments.directory, arguments.reference)
+    """A mail gateway of Postfix, amavis and ClamAV on Kubernetes."""
 
 
-def _operator() -> None:
+main.add_command(planning.command)
+main.add_command(commands, "quarantine")
+
+
+@main.command()
+@click.argument("kind", type=click.Choice(["amavis", "postfix", "mirror"]))
+def agent(kind: str) -> None:
+    """Run the process beside a daemon."""
+    from mailfilter.agent.main import run
+
+    run(kind)
+
+
+@main.command()
+def operator() -> None:
+    """Run the controller."""
     import kopf
     from pydantic import ValidationError
 
@@ -65,16 +58,24 @@ def _operator() -> None:
     )
 
 
-def _write_crds(directory: Path, page: Path | None) -> None:
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option(
+    "--reference", type=click.Path(path_type=Path), help="Also write the reference of all fields as Markdown."
+)
+def crds(directory: Path, reference: Path | None) -> None:
+    """Write the CustomResourceDefinitions as YAML files to DIRECTORY."""
+    import yaml
+
     from mailfilter.api.crd import definitions
-    from mailfilter.api.reference import reference
+    from mailfilter.api.reference import reference as page
 
     directory.mkdir(parents=True, exist_ok=True)
     for definition in definitions():
         text = yaml.safe_dump(definition, sort_keys=False, width=120, allow_unicode=True)
         (directory / f"{definition['metadata']['name']}.yaml").write_text(text)
-    if page:
-        page.write_text(reference())
+    if reference:
+        reference.write_text(page())
 
 
 if __name__ == "__main__":

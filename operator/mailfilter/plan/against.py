@@ -1,6 +1,5 @@
 """The plan against a cluster: read, compare, print. Nothing is written."""
 
-import argparse
 import json
 import sys
 from typing import Any
@@ -13,6 +12,7 @@ from mailfilter.cluster.api import Api, ApiError, connect, context_namespace, pr
 from mailfilter.control.lists import ListSources, Unwatched
 from mailfilter.plan import render, report
 from mailfilter.plan.applied import after_apply
+from mailfilter.plan.arguments import Arguments
 from mailfilter.plan.changes import Change, changes
 from mailfilter.plan.live import read, read_unlabelled
 from mailfilter.plan.manifests import Manifest, PlanError
@@ -26,7 +26,7 @@ from mailfilter.stack.common import Images
 Object = dict[str, Any]
 
 
-async def diff(manifests: list[Manifest], images: Images | None, arguments: argparse.Namespace) -> int:
+async def diff(manifests: list[Manifest], images: Images | None, arguments: Arguments) -> int:
     """Prints for each MailFilter what an apply would change. Returns the exit status."""
     try:
         api = Api(await connect(arguments.kubeconfig, arguments.context))

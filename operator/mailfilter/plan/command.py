@@ -1,6 +1,5 @@
 """The command `mailfilter plan`."""
 
-import argparse
 import asyncio
 import sys
 from importlib.metadata import version
@@ -9,12 +8,13 @@ from pathlib import Path
 import yaml
 
 from mailfilter.plan import render, report
+from mailfilter.plan.arguments import Arguments
 from mailfilter.plan.manifests import Manifest, PlanError, read
 from mailfilter.plan.validation import InvalidError, validated
 from mailfilter.stack.common import Images
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Prints the plan. Returns the exit status, which mailfilter.plan.report names."""
     try:
         return _run(arguments)
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
         return report.FAILED
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: Arguments) -> int:
     if (arguments.context or arguments.kubeconfig) and not arguments.diff:
         raise PlanError("--context and --kubeconfig need --diff: without it no cluster is asked")
     if arguments.show and arguments.diff:
@@ -40,7 +40,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return max(_offline(manifest, images, arguments) for manifest in manifests)
 
 
-def _offline(manifest: Manifest, images: Images | None, arguments: argparse.Namespace) -> int:
+def _offline(manifest: Manifest, images: Images | None, arguments: Arguments) -> int:
     names = manifest.names(arguments.namespace)
     try:
         spec = validated(manifest.body)

@@ -128,7 +128,7 @@ def test_problems_name_file_document_and_field(plan: Any) -> None:
         (manifest(SMALL), ("-n", "other"), "metadata.namespace is mail"),
         (manifest(SMALL), ("--images", "/nowhere.yaml"), "--images /nowhere.yaml"),
         (manifest(SMALL), ("--diff", "--kubeconfig", "/nowhere"), "the kubeconfig cannot be used"),
-        (manifest(SMALL), ("--show", "secrets"), "invalid choice"),
+        (manifest(SMALL), ("--show", "secrets"), "is not one of"),
     ],
 )
 def test_no_plan(plan: Any, text: str, options: tuple[str, ...], message: str) -> None:
