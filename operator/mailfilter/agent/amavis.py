@@ -7,6 +7,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge
 
 from mailfilter.agent import openapi, probes
+from mailfilter.agent.backup import Backup
 from mailfilter.agent.bulk import BulkReleases
 from mailfilter.agent.dkim import DkimKeys
 from mailfilter.agent.expiry import Expiry
@@ -39,6 +40,7 @@ class AmavisAgent:
         volume = Volume(settings.quarantine, Index(settings.index))
         self._quarantine = Quarantine(volume)
         self._held = HeldMails(volume)
+        self._backup = Backup(volume, settings.policy_file.with_name("message-size-limit"))
         jobs = Jobs(settings.quarantine)
         self._expiry = Expiry(volume, jobs, self.registry)
         self._reports = Reports(self.registry, self._held.announce)
@@ -84,6 +86,7 @@ class AmavisAgent:
             web.post("/v1/releases", self._releases.handle),
             web.post("/v1/expiry", self._expiry.handle),
             *self._held.routes(),
+            *self._backup.routes(),
         ]
 
     def service(self) -> Service:

@@ -7,7 +7,6 @@ mail twice (mailfilter.agent.records). Nothing goes on when nobody asks any more
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -20,7 +19,7 @@ from mailfilter.agent.held import answer, bad_request, problem
 from mailfilter.agent.heldmail import HeldMailError, plain
 from mailfilter.agent.jobs import Chosen, Job, JobFile, Jobs
 from mailfilter.agent.release import Reason, ReleaseAnswer, ReleaseRequest, Releases, Result
-from mailfilter.agent.search import Cursor, Entry, Query
+from mailfilter.agent.search import Query
 from mailfilter.agent.volume import Volume
 from mailfilter.api.release import Release, ReleaseProgress
 from mailfilter.api.selection import Selector
@@ -32,7 +31,6 @@ FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 5, 300
 # After so many refusals in a row the others wait, too: it is not about the mail.
 REFUSALS = 20
 MOST_PAUSED = 100
-PAGE = 1000
 REPLY_LENGTH = 500
 
 log = logging.getLogger(__name__)
@@ -114,7 +112,7 @@ class BulkReleases:
     def _chosen(self, wanted: BulkRequest, selector: Selector) -> Chosen:
         mails: dict[str, tuple[str, ...]] = {}
         infected = 0
-        for entry in self._found(selector):
+        for entry in self._volume.index.all(Query(**selector.model_dump(exclude={"limit"}))):
             recipients = wanted.recipients or entry.recipients
             had = set(entry.released)
             missing = tuple(one for one in recipients if plain(one) not in had)
@@ -127,13 +125,6 @@ class BulkReleases:
             else:
                 mails[entry.id] = missing if len(missing) < len(recipients) else ()
         return Chosen(mails=mails, by_id=False, infected=infected)
-
-    def _found(self, selector: Selector) -> Iterator[Entry]:
-        query = Query(**selector.model_dump(exclude={"limit"}))
-        after = None
-        while page := self._volume.index.search(query, PAGE, after):
-            yield from page
-            after = Cursor(page[-1].time.timestamp(), page[-1].id)
 
     async def _stretch(self, wanted: BulkRequest, job: Job, file: JobFile) -> bool:
         """Tries what is due, for a while. Returns whether the others shall wait because too many were refused."""

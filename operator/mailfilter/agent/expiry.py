@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter
 from pydantic import Field, ValidationError
 
 from mailfilter.agent.held import answer, bad_request, problem
+from mailfilter.agent.heldmail import mail_id_of
 from mailfilter.agent.jobs import Jobs
 from mailfilter.agent.volume import RECORD_SECONDS, Volume
 from mailfilter.api.fields import Model
@@ -27,7 +28,8 @@ class ExpiryRequest(Model):
     """Body of `POST /v1/expiry`."""
 
     seconds: dict[Kind, Annotated[int, Field(ge=1)]] = {}
-    """How long mail is kept, by kind; a kind that is left out is kept for ever."""
+    """How long mail is kept, by kind; a kind that is left out is kept for ever. What an import brought is kept for
+    a week at least."""
     max_bytes: Annotated[int, Field(ge=0)] | None = None
     """How much may be held in all."""
     keep: tuple[str, ...] = ()
@@ -75,12 +77,13 @@ class Expiry:
         if not self._volume.complete:
             return ExpiryAnswer(by_age=0, by_size=0)
         keep = frozenset(wanted.keep) | self._jobs.unfinished(wanted.releases)
+        restored = self._volume.restored(now)
         left = MOST_DELETED
         old = (
             one
             for kind, seconds in wanted.seconds.items()
             for one, _ in self._volume.index.oldest(now - seconds, kind)
-            if one not in keep
+            if one not in keep and mail_id_of(one) not in restored
         )
         by_age = sum(self._delete(one, "age") for one in islice(old, left))
         by_size = sum(self._delete(one, "size") for one in islice(self._surplus(wanted.max_bytes, keep), left - by_age))

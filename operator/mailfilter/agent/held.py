@@ -225,7 +225,9 @@ class HeldMails:
             }
         )
         try:
-            with heldmail.opened(self._volume.root / entry.id) as file:
+            with contextlib.ExitStack() as stack:
+                opened = heldmail.opened(self._volume.root / entry.id)
+                file = await asyncio.to_thread(stack.enter_context, opened)
                 first = await asyncio.to_thread(file.read, CHUNK)
                 await response.prepare(request)
                 while first:

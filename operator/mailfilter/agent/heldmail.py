@@ -66,16 +66,26 @@ class HeldMail:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
-    """A quarantine file, plain or (by its name) gzip, as amavis was given it.
+def stored(path: Path) -> Iterator[IO[bytes]]:
+    """A quarantine file as it lies there.
 
-    Raises FileNotFoundError, HeldMailError for a file that is no held mail or is damaged, OSError for other trouble.
+    Raises FileNotFoundError, HeldMailError for a file that is no held mail, OSError for other trouble.
     """
     # A link or a pipe in a volume that others may write to must neither be followed nor waited for.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise HeldMailError("not a plain file")
+        yield file
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A quarantine file, plain or (by its name) gzip, as amavis was given it.
+
+    Raises what `stored` raises, HeldMailError for a damaged file, too.
+    """
+    with stored(path) as file:
         if path.suffix != ".gz":
             yield file
             return

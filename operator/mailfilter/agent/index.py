@@ -28,6 +28,7 @@ CREATE INDEX IF NOT EXISTS recipient_address ON recipient (address);
 CREATE INDEX IF NOT EXISTS recipient_domain ON recipient (domain);
 CREATE INDEX IF NOT EXISTS held_mail_id ON held (mail_id);
 CREATE TABLE IF NOT EXISTS record (name TEXT PRIMARY KEY, stamp INTEGER, mail_id TEXT) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS record_mail_id ON record (mail_id);
 CREATE TABLE IF NOT EXISTS released (mail_id TEXT, record TEXT, address TEXT, PRIMARY KEY (mail_id, record, address))
 WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS released_record ON released (record);
@@ -40,6 +41,7 @@ SELECT id, kind, time, size, score, details,
 FROM held
 """
 
+_PAGE = 1000
 
 AGES = (1, 7, 30)
 """Days by which held mail is counted."""
@@ -87,11 +89,23 @@ class Index:
         rows = self._rows(f"{_SELECT} WHERE {where} ORDER BY time DESC, id DESC LIMIT ?", *values, limit)
         return [_entry(row) for row in rows]
 
+    def all(self, query: Query) -> Iterator[Entry]:
+        """All mails that the query finds, the newest first."""
+        after = None
+        while page := self.search(query, _PAGE, after):
+            yield from page
+            after = Cursor(page[-1].time.timestamp(), page[-1].id)
+
     def count(self, query: Query) -> int:
         """How many mails the query finds."""
+        return self.amount(query).messages
+
+    def amount(self, query: Query) -> Count:
+        """How much mail the query finds."""
         where, values = query.condition()
         # The condition holds no value.
-        return int(self._rows(f"SELECT count(*) FROM held WHERE {where}", *values)[0][0])  # noqa: S608
+        rows = self._rows(f"SELECT count(*), coalesce(sum(size), 0) FROM held WHERE {where}", *values)  # noqa: S608
+        return Count(*rows[0])
 
     def get(self, quarantine_id: str) -> Entry | None:
         """One mail."""
@@ -135,6 +149,10 @@ class Index:
     def known_records(self) -> dict[str, int]:
         """Name → stamp of the records of releases."""
         return dict(self._rows("SELECT name, stamp FROM record"))
+
+    def records_of(self, mail_id: str) -> list[str]:
+        """Names of the records of a mail's releases."""
+        return [name for (name,) in self._rows("SELECT name FROM record WHERE mail_id = ? ORDER BY name", mail_id)]
 
     def orphaned_records(self) -> list[tuple[str, int]]:
         """Name and stamp of records whose mail is not held any more."""

@@ -7,10 +7,12 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from mailfilter.agent.backup import MEDIA_TYPE
 from mailfilter.agent.bulk import BulkRequest
 from mailfilter.agent.expiry import ExpiryAnswer, ExpiryRequest
 from mailfilter.agent.held import Details, Page, Paging, Quarantine
 from mailfilter.agent.preview import Preview
+from mailfilter.agent.restore import ImportReport
 from mailfilter.agent.search import Query
 from mailfilter.api.fields import Model
 from mailfilter.api.release import ReleaseProgress
@@ -28,7 +30,7 @@ class Operation:
     summary: str
     answer: type[Model] | str | None = None
     """A model, a media type, or nothing."""
-    body: type[Model] | None = None
+    body: type[Model] | str | None = None
     query: tuple[type[Model], ...] = ()
     errors: tuple[int, ...] = ()
 
@@ -54,6 +56,23 @@ OPERATIONS = (
     ),
     Operation("put", f"{_ONE}/seen", "Note that somebody has looked at the mail", errors=(404,)),
     Operation(
+        "get",
+        "/v1/export",
+        "An archive of the held mail that meets all conditions (docs/backup.md); X-Held-Messages and X-Held-Bytes say "
+        "beforehand how much it is about",
+        MEDIA_TYPE,
+        query=(Query,),
+        errors=(400, 409, 503),
+    ),
+    Operation(
+        "post",
+        "/v1/import",
+        "Hold the mails of an archive; the answer to an import that ended early (422, 503, 507) says how far it came",
+        ImportReport,
+        body=MEDIA_TYPE,
+        errors=(409, 422, 503, 507),
+    ),
+    Operation(
         "post",
         "/v1/releases",
         "Go on with giving held mail back, for some seconds; to be asked again until nextSeconds is null",
@@ -74,8 +93,10 @@ _ERRORS = {
     400: "The request is wrong; the error says where.",
     401: "The token is wrong.",
     404: "There is no such held mail.",
-    422: "The file cannot be read as a mail.",
+    409: "It is under way already.",
+    422: "The file cannot be read as a mail; the archive is none, or not whole.",
     503: "Not now; the error says why.",
+    507: "There is no room.",
 }
 
 
@@ -120,7 +141,7 @@ def _operation(each: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     if parameters:
         found["parameters"] = parameters
     if each.body:
-        found["requestBody"] = {"required": True, "content": _json(each.body.__name__)}
+        found["requestBody"] = {"required": True} | _content(each.body)
     return found
 
 

@@ -68,7 +68,7 @@ def read(path: Path) -> Record:
                 locked = True
             # The outcome may have taken the place of the opened file, which then says "started" for ever.
             if _in_place(path, file.fileno()):
-                found = _parsed(file.read())
+                found = parsed(file.read())
                 return Record(State.RUNNING, found.replies) if locked else found
 
 
@@ -79,7 +79,8 @@ def _in_place(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _parsed(content: bytes) -> Record:
+def parsed(content: bytes) -> Record:
+    """A record that nobody has locked."""
     if not content:
         # Created, but not even marked as started.
         return Record(State.FREE)

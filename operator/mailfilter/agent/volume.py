@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,11 +19,13 @@ from mailfilter.agent.index import Index, Stored
 from mailfilter.agent.search import KINDS
 from mailfilter.api.fields import QuarantineId
 
-RELEASES, SEEN = ".releases", ".seen"
+RELEASES, SEEN, RESTORED = ".releases", ".seen", ".restored"
 # A younger file may still be written to, which its directory does not show.
 SETTLED_SECONDS = 10.0
 # A release that is asked about again after its mail is gone is answered from its record.
 RECORD_SECONDS = 7 * 86400
+# So long what an import brought is not too old, however long it was held elsewhere.
+RESTORED_SECONDS = 7 * 86400
 # What a crash of the agent loses of a first look at many files.
 _BATCH = 500
 
@@ -51,7 +54,8 @@ class Volume:
     def delete(self, quarantine_id: str) -> None:
         """Deletes a mail. Raises FileNotFoundError when it is gone already, OSError when it cannot be deleted."""
         (self.root / quarantine_id).unlink()
-        (self.root / SEEN / heldmail.mail_id_of(quarantine_id)).unlink(missing_ok=True)
+        for marks in (SEEN, RESTORED):
+            (self.root / marks / heldmail.mail_id_of(quarantine_id)).unlink(missing_ok=True)
         self.index.remove([quarantine_id])
 
     def forget_records(self, keep: Collection[str], before: float) -> None:
@@ -61,6 +65,17 @@ class Volume:
             if key not in keep and stamp / 1e9 < before - RECORD_SECONDS:
                 (self.root / RELEASES / name).unlink(missing_ok=True)
                 self.index.remove_records([name])
+
+    def restored(self, now: float) -> set[str]:
+        """amavis' names of mails that an import brought not long ago. Raises OSError."""
+        found = set()
+        with suppress(FileNotFoundError):
+            for mark in (self.root / RESTORED).iterdir():
+                if mark.stat().st_mtime > now - RESTORED_SECONDS:
+                    found.add(mark.name)
+                else:
+                    mark.unlink()
+        return found
 
     def mark_seen(self, mail_id: str) -> None:
         """Somebody has looked at the mail. It stands on the volume, for all pods and for later. Raises OSError."""

@@ -1,10 +1,13 @@
-"""How long held mail is kept."""
+"""How long held mail is kept, and what room there must be."""
 
 from typing import Annotated
 
 from pydantic import Field
 
 from mailfilter.api.fields import Model, Quantity
+
+# A volume with less room, as a part of it and in mails of the largest size, is nearly full.
+_LEAST_FREE, _LEAST_MAILS = 0.1, 10
 
 _Days = Annotated[int, Field(ge=1, le=3650)]
 
@@ -31,3 +34,8 @@ class Kept(Model):
     max_size: Quantity | None = None
     """Bound of the size of all held mail, such as 8Gi: above it the oldest is deleted, whatever its kind. Without it
     held mail may fill the volume; then mail that is to be held waits in Postfix' queue."""
+
+
+def least_free(capacity: int, message_size_limit: int) -> int:
+    """Free bytes below which a quarantine volume is nearly full: what comes in needs this room."""
+    return max(int(capacity * _LEAST_FREE), _LEAST_MAILS * message_size_limit)

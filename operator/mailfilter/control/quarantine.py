@@ -2,11 +2,9 @@
 
 from typing import Any
 
+from mailfilter.api.retention import least_free
 from mailfilter.control.conditions import Observation, no, unknown, yes
 from mailfilter.control.facts import Facts
-
-# A volume with less room, as a part of it and in mails of the largest size, is nearly full.
-LEAST_FREE, LEAST_MAILS = 0.1, 10
 
 
 def held(facts: Facts) -> dict[str, Any] | None:
@@ -47,7 +45,7 @@ def space(facts: Facts) -> Observation:
     if not known:
         return unknown(kind, "AgentsUnreachable", "no amavis pod can be asked yet")
     free, capacity = min((one["freeBytes"], one["capacityBytes"]) for one in known)
-    if free < max(capacity * LEAST_FREE, LEAST_MAILS * facts.spec.message_size_limit):
+    if free < least_free(capacity, facts.spec.message_size_limit):
         return no(
             kind,
             "NearlyFull",

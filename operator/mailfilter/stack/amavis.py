@@ -56,7 +56,11 @@ POLICY_PARTS = ("policy", *(senders_part(number) for number in range(FILES)))
 
 def policy(gateway: Gateway, text: str | None = None) -> Object:
     """The ConfigMap of the policy; `text` keeps an older one in place of what the spec says."""
-    data = {"policy.json": policy_json(gateway.spec, gateway.sender_files.hashes) if text is None else text}
+    data = {
+        "policy.json": policy_json(gateway.spec, gateway.sender_files.hashes) if text is None else text,
+        # The agent's, which leaves room for such mails.
+        "message-size-limit": str(gateway.spec.message_size_limit),
+    }
     return build(gateway, "v1", "ConfigMap", "policy", COMPONENT, data=data)
 
 

@@ -236,7 +236,7 @@ CLAMD, FRESHCLAM = ("Deployment", "mx-clamd"), ("StatefulSet", "mx-freshclam")
         ({"domains": [*SMALL["domains"], {"name": "second.example", "relay": {"host": "x"}}]}, {POLICY, TABLES}),
         ({"domains": [{"name": "example.com", "relay": {"host": "elsewhere"}}]}, {TABLES}),
         ({"hostname": "other.example.com"}, {TABLES, AMAVIS, POSTFIX}),
-        ({"messageSizeLimit": 65536}, {TABLES, POSTFIX, CLAMAV, CLAMD}),
+        ({"messageSizeLimit": 65536}, {POLICY, TABLES, POSTFIX, CLAMAV, CLAMD}),
         ({"spam": {"localTestsOnly": True}}, {AMAVIS}),
         ({"spam": {"dnsServers": ["192.0.2.53"]}}, {AMAVIS}),
         ({"amavis": {"logLevel": 3}}, {POLICY}),
