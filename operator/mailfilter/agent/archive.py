@@ -20,9 +20,10 @@ HEAD, INDEX = "mailfilter-quarantine.json", "index.jsonl"
 SUFFIX = ".json"
 BLOCK = 1 << 17
 # Of a line: many recipients with long replies in many releases fit in.
-LINE_LIMIT = 8 << 20
+LINE_LIMIT = 4 << 20
 # Of a member: more than amavis or an index of a million mails ever writes.
 MEMBER_LIMIT = 4 << 30
+_LAST_TIME = 0o77777777777
 _PLAIN = {tarfile.REGTYPE, tarfile.AREGTYPE}
 _EMPTY = {tarfile.DIRTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE}
 
@@ -131,7 +132,9 @@ class Writer:
 
     def _member(self, name: str, size: int, time: float, file: IO[bytes]) -> None:
         member = tarfile.TarInfo(name)
-        member.size, member.mtime, member.mode = size, int(time), 0o640
+        member.size, member.mode = size, 0o640
+        # For people; the line says it exactly.
+        member.mtime = min(max(0, int(time)), _LAST_TIME)
         self._tar.addfile(member, file)
         # It remembers all members.
         self._tar.members.clear()
@@ -169,10 +172,8 @@ class Member:
             raise ArchiveError("it breaks off") from error
 
     def text(self) -> bytes:
-        """The content of a short member. Raises ArchiveError."""
-        if self.content is None or self.size > LINE_LIMIT:
-            raise ArchiveError(f"{shown(self.name)}: no line about a mail")
-        return b"".join(self.blocks())
+        """The content of a short member; nothing of another one. Raises ArchiveError."""
+        return b"".join(self.blocks()) if self.size <= LINE_LIMIT else b""
 
 
 def members(source: Source) -> Iterator[Member]:

@@ -11,7 +11,7 @@ from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import ValidationError
 
-from mailfilter.agent.archive import ArchiveError, Head, Writer
+from mailfilter.agent.archive import BLOCK, ArchiveError, Head, Sink, Writer
 from mailfilter.agent.export import export
 from mailfilter.agent.held import answer, bad_request, problem
 from mailfilter.agent.restore import BusyError, FullError, ImportReport, Restore
@@ -28,28 +28,41 @@ DEFAULT_LIMIT = 26214400
 log = logging.getLogger(__name__)
 
 
-class Connection:
-    """A client's connection as a file of a thread."""
+class Upload:
+    """The body of a request as a file of a thread."""
 
-    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
+    def __init__(self, request: web.Request) -> None:
         self._loop = asyncio.get_running_loop()
-        self._request = request
-        self._response = response
+        self._content = request.content
 
     def read(self, size: int) -> bytes:
-        """The next bytes of the body. Raises ArchiveError when the client is gone."""
+        """The next bytes. Raises ArchiveError when the client is gone."""
         try:
             return asyncio.run_coroutine_threadsafe(self._read(size), self._loop).result()
         except (ClientError, HttpProcessingError, OSError) as error:
             raise ArchiveError(f"it was not sent to its end: {error}") from error
 
+    async def _read(self, size: int) -> bytes:
+        async with asyncio.timeout(IDLE_SECONDS):
+            return await self._content.read(size)
+
+    async def rest(self) -> None:
+        """Leaves the rest unread. A client listens when it has sent all."""
+        with suppress(ClientError, HttpProcessingError, OSError):
+            while await self._read(BLOCK):
+                pass
+
+
+class Download:
+    """A response as a file of a thread."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._response = response
+
     def write(self, data: bytes) -> None:
         """Sends bytes. Raises OSError when the client is gone."""
         asyncio.run_coroutine_threadsafe(self._write(data), self._loop).result()
-
-    async def _read(self, size: int) -> bytes:
-        async with asyncio.timeout(IDLE_SECONDS):
-            return await self._request.content.read(size)
 
     async def _write(self, data: bytes) -> None:
         async with asyncio.timeout(IDLE_SECONDS):
@@ -85,7 +98,6 @@ class Backup:
                 await asyncio.to_thread(self._volume.sync)
             except OSError as error:
                 raise problem(web.HTTPServiceUnavailable, f"the quarantine volume: {error}") from error
-            query = query.model_copy(update={"until": min(query.until or begun, begun)})
             amount = await asyncio.to_thread(self._volume.index.amount, query)
             response = web.StreamResponse(
                 headers={
@@ -98,23 +110,23 @@ class Backup:
             )
             await response.prepare(request)
             # What is raised here breaks the connection off: the client must not take a part for the whole.
-            await asyncio.to_thread(self._archive, query, begun, Connection(request, response))
+            await asyncio.to_thread(self._archive, query, begun, Download(response))
             await response.write_eof()
         log.info("exported %d mails", amount.messages)
         return response
 
-    def _archive(self, query: Query, begun: datetime, connection: Connection) -> None:
-        with Writer(connection, Head(time=begun)) as writer:
+    def _archive(self, query: Query, begun: datetime, sink: Sink) -> None:
+        with Writer(sink, Head(time=begun)) as writer:
             export(self._volume, query, writer)
 
     async def _import(self, request: web.Request) -> web.StreamResponse:
         if self._importing.locked():
             raise problem(web.HTTPConflict, "another import is under way")
         async with self._importing:
-            restore = Restore(self._volume.root, self._room)
+            restore, upload = Restore(self._volume.root, self._room), Upload(request)
             status = web.HTTPOk.status_code
             try:
-                await asyncio.to_thread(restore.run, Connection(request, web.StreamResponse()))
+                await asyncio.to_thread(restore.run, upload)
             except BusyError as error:
                 raise problem(web.HTTPConflict, str(error)) from error
             except ArchiveError as error:
@@ -128,7 +140,7 @@ class Backup:
                 await asyncio.to_thread(self._volume.sync)
             report = restore.tally.report()
             log.info("import: %s", report.model_dump_json(by_alias=True))
-            await _rest(request)
+            await upload.rest()
             return _answer(report, status)
 
     def _room(self) -> int:
@@ -139,15 +151,6 @@ class Backup:
         except (OSError, ValueError):
             limit = DEFAULT_LIMIT
         return volume.f_bavail * volume.f_frsize - least_free(volume.f_blocks * volume.f_frsize, limit)
-
-
-async def _rest(request: web.Request) -> None:
-    """A client listens when it has sent all."""
-    with suppress(ClientError, HttpProcessingError, OSError):
-        while True:
-            async with asyncio.timeout(IDLE_SECONDS):
-                if not await request.content.readany():
-                    return
 
 
 def _answer(report: ImportReport, status: int) -> web.Response:

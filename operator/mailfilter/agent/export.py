@@ -35,8 +35,11 @@ def export(volume: Volume, query: Query, writer: Writer) -> None:
 
 
 def _wait_until_written(file: IO[bytes]) -> None:
-    while (seconds := os.fstat(file.fileno()).st_mtime + WRITTEN_SECONDS - time.time()) > 0:
-        time.sleep(seconds)
+    while (stamp := os.fstat(file.fileno()).st_mtime) + WRITTEN_SECONDS > time.time():
+        time.sleep(WRITTEN_SECONDS)
+        if os.fstat(file.fileno()).st_mtime == stamp:
+            # Written long ago, by a clock that is ahead.
+            return
 
 
 def _about(volume: Volume, entry: Entry, file: IO[bytes]) -> ArchivedMail:

@@ -148,9 +148,7 @@ class Restore:
                 return
             if member.name.endswith(SUFFIX):
                 self._missing(about)
-                line = member.text()
-                lines.update(line)
-                about = self._described(member.name, line)
+                about = self._described(member, lines.update)
             elif about and member.name == about.id:
                 self._mail(about, member)
                 about = None
@@ -163,7 +161,11 @@ class Restore:
         if about:
             self.tally.refuse(about.id, "its file is not in the archive")
 
-    def _described(self, name: str, line: bytes) -> ArchivedMail | None:
+    def _described(self, member: Member, count: Callable[[bytes], None]) -> ArchivedMail | None:
+        name, line = member.name, member.text()
+        # Of a line that is too long nothing was read.
+        for block in (line,) if line else member.blocks():
+            count(block)
         try:
             about = ArchivedMail.model_validate_json(line)
         except ValidationError as error:

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
-from typing import Any
-from urllib.parse import quote, urlencode
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode, urlsplit
 
 from mailfilter.plugin import gateway
 from mailfilter.plugin.errors import NotHeldError, PluginError
@@ -20,12 +22,48 @@ LONGEST_PAGE = 1000
 CHUNK = 1 << 16
 
 
+@dataclass(frozen=True)
+class Address:
+    """An agent that is reached without kubectl."""
+
+    host: str
+    port: int
+
+    @property
+    def pod(self) -> str:
+        """What it is called."""
+        return self.host
+
+    def broken(self, error: Exception) -> PluginError:
+        """What to say when a connection to it broke."""
+        return PluginError(f"the connection to {self.host}:{self.port} broke: {error or type(error).__name__}")
+
+
+@dataclass(frozen=True)
+class Export:
+    """An archive on its way."""
+
+    messages: int
+    """Mails that were held when it began, and that meet the conditions."""
+    size: int
+    """Bytes of their files."""
+    pieces: Iterator[bytes]
+    """The archive. Raises PluginError when it breaks off."""
+
+
+class Source(Protocol):
+    """An archive to be sent."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """The next bytes; none at the end."""
+
+
 class Agent:
     """The agent of one gateway."""
 
-    def __init__(self, to: Forward, token: str, secret: str) -> None:
+    def __init__(self, to: Forward | Address, token: str, secret: str) -> None:
         self._to = to
-        self._connection = HTTPConnection("127.0.0.1", to.port, timeout=SECONDS)
+        self._connection = HTTPConnection(to.host, to.port, timeout=SECONDS)
         self._headers = {"Authorization": f"Bearer {token}"}
         self._secret = secret
 
@@ -57,10 +95,9 @@ class Agent:
         """The mail as it is stored, in pieces."""
         try:
             answer = self._answer("GET", f"{_path(quarantine_id)}/raw")
-            while piece := answer.read(CHUNK):
-                yield piece
         except (OSError, HTTPException) as error:
             raise self._to.broken(error) from error
+        yield from self._pieces(answer)
 
     def mark_seen(self, quarantine_id: str) -> None:
         """Notes that somebody has looked at the mail."""
@@ -69,6 +106,38 @@ class Agent:
     def delete(self, quarantine_id: str) -> None:
         """Deletes the mail for good."""
         self._call("DELETE", _path(quarantine_id))
+
+    def export(self, conditions: Mapping[str, Any]) -> "Export":
+        """An archive of the mails that meet all conditions."""
+        try:
+            answer = self._answer("GET", f"/v1/export?{urlencode(conditions)}")
+        except (OSError, HTTPException) as error:
+            raise self._to.broken(error) from error
+        messages, size = (int(answer.headers.get(f"X-Held-{name}", 0)) for name in ("Messages", "Bytes"))
+        return Export(messages, size, self._pieces(answer))
+
+    def restore(self, archive: Source) -> Document:
+        """The report of an import, also of one that ended early: its `error` says why."""
+        try:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                # Who refuses it may not want to read all of it.
+                self._connection.request("POST", "/v1/import", body=archive, headers=self._headers)
+            answer = self._connection.getresponse()
+            body = answer.read()
+        except (OSError, HTTPException) as error:
+            raise self._to.broken(error) from error
+        with suppress(ValueError):
+            report: Document = json.loads(body)
+            if "imported" in report:
+                return report
+        raise self._refusal(answer.status, body)
+
+    def _pieces(self, answer: HTTPResponse) -> Iterator[bytes]:
+        try:
+            while piece := answer.read(CHUNK):
+                yield piece
+        except (OSError, HTTPException) as error:
+            raise self._to.broken(error) from error
 
     def _json(self, method: str, path: str, query: Mapping[str, Any] | None = None) -> Document:
         found: Document = json.loads(self._call(method, f"{path}?{urlencode(query)}" if query else path))
@@ -109,6 +178,22 @@ def connected(kubectl: Kubectl, mailfilter: str | None) -> Iterator[Agent]:
     token = gateway.token(kubectl, name)
     with forward(kubectl, gateway.pod(kubectl, name, "amavis"), PORT) as to:
         yield Agent(to, token, f"{name}-agent")
+
+
+def at(url: str, token_file: Path) -> Agent:
+    """The agent at an address such as http://mx-amavis-pods:8081, for what runs in its cluster. Raises PluginError."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port or PORT
+    except ValueError:
+        port = 0
+    if parts.scheme != "http" or not parts.hostname or not port or parts.path.strip("/"):
+        raise PluginError(f"{url} is no address of an agent, such as http://mx-amavis-pods:8081")
+    try:
+        token = token_file.read_text().strip()
+    except (OSError, ValueError) as error:
+        raise PluginError(f"no token can be read from {token_file}: {error}") from error
+    return Agent(Address(parts.hostname, port), token, f"in {token_file}")
 
 
 def _path(quarantine_id: str) -> str:

@@ -21,6 +21,8 @@ _LISTENS = re.compile(r"^Forwarding from 127\.0\.0\.1:(\d+) ->")
 class Forward:
     """A running port-forward."""
 
+    host = "127.0.0.1"
+
     def __init__(self, process: subprocess.Popen[str], pod: str) -> None:
         self.pod = pod
         self.port = 0

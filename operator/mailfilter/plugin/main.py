@@ -4,7 +4,9 @@ from importlib import import_module
 
 import click
 
-COMMANDS = {name: f"mailfilter.plugin.commands.{name}" for name in ("list", "show", "release")}
+COMMANDS = {name: f"mailfilter.plugin.commands.{name}" for name in ("list", "show", "release", "export")} | {
+    "import": "mailfilter.plugin.commands.import_"
+}
 """Name of each command → its module, which is loaded when it is asked for."""
 
 

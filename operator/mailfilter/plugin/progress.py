@@ -1,11 +1,16 @@
-"""A QuarantineRelease on its way, with a progress bar for people."""
+"""A QuarantineRelease, or an archive, on its way, with a progress bar for people."""
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from mailfilter.plugin.errors import PluginError
 from mailfilter.plugin.kubectl import RELEASES, Kubectl, Object
 from mailfilter.plugin.text import line
+
+Transfer = Callable[[int], None]
+"""To be told how many bytes more came or went."""
 
 LOOK_SECONDS = 1.0
 
@@ -40,3 +45,18 @@ def _state(release: Object) -> str:
     if complete is None:
         return "no operator has taken it up yet"
     return line(complete["message"] if complete["reason"] in ("NoAgent", "AgentUnreachable") else status["phase"])
+
+
+@contextmanager
+def transfer(name: str, size: int | None) -> Iterator[Transfer]:
+    """A bar on a terminal for bytes that come or go; what it gives is to be called with how many. None is unknown."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+
+    console = Console(stderr=True, emoji=False, highlight=False)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not sys.stderr.isatty()
+    ) as bar:
+        task = bar.add_task(line(name), total=size)
+        yield lambda number: bar.advance(task, number)

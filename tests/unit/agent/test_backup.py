@@ -11,6 +11,7 @@ import tarfile
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +19,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient
 
-from mailfilter.agent import backup, export
+from mailfilter.agent import backup, export, index
 from mailfilter.agent.amavis import AmavisAgent
 from mailfilter.agent.archive import INDEX
 from mailfilter.agent.settings import Settings
@@ -295,16 +296,25 @@ async def test_a_file_that_is_deleted_while_it_is_sent_is_sent_whole(old, new, m
     assert (await new.imported(await old.exported()))["imported"] == len(names)
 
 
-async def test_what_comes_after_the_beginning_is_not_in_it(old, new, monkeypatch):
+async def test_what_comes_while_an_export_runs_is_not_in_it(old, new, monkeypatch):
     fill(old)
-    sync = old.agent._held._volume.sync
+    described = export._about
 
-    def arriving():
-        old.quarantine.hold("spam/z/zAbcDEfgh123")
-        sync()
+    def arriving(volume, entry, file):
+        volume.add(old.quarantine.hold("spam/z/zAbcDEfgh123"))
+        return described(volume, entry, file)
 
-    monkeypatch.setattr(old.agent._held._volume, "sync", arriving)
+    monkeypatch.setattr(export, "_about", arriving)
+    monkeypatch.setattr(index, "_PAGE", 1)
     assert (await new.imported(await old.exported()))["imported"] == 4
+
+
+async def test_a_mail_of_a_clock_that_is_ahead_is_saved_too(old, new, monkeypatch):
+    name = old.quarantine.hold(age=-9 * DAY)
+    old.sync()
+    monkeypatch.setattr(export, "time", SimpleNamespace(time=time.time, sleep=lambda _seconds: None))
+    assert (await new.imported(await old.exported()))["imported"] == 1
+    assert (new.quarantine.root / name).stat().st_mtime < time.time() + 1
 
 
 async def test_a_mail_that_is_still_being_written_is_waited_for(old, new, monkeypatch):
@@ -415,6 +425,15 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
+def unlocked(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
 async def test_an_upload_that_breaks_off_leaves_whole_mails_alone(old, new):
     fill(old)
     archive = await old.exported()
@@ -427,7 +446,7 @@ async def test_an_upload_that_breaks_off_leaves_whole_mails_alone(old, new):
 
     with contextlib.suppress(aiohttp.ClientError, ConnectionError):
         await new.client.post("/v1/import", data=broken())
-    await until(lambda: not new.agent._backup._importing.locked())
+    await until(lambda: unlocked(new.quarantine.root / ".import/lock"))
     new.sync()
     assert [one["id"] for one in (await new.json("/v1/held"))["items"]] == ["bad-header/d/dAbcDEfgh123.gz"]
     assert [path.name for path in (new.quarantine.root / ".import").iterdir()] == ["lock"]

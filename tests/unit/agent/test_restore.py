@@ -110,6 +110,16 @@ def test_a_mail_is_what_it_was(root: Path) -> None:
     assert (root / NAME).stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.parametrize(("given", "expected"), [("1949-01-01T00:00:00Z", 0), ("9999-01-01T00:00:00Z", None)])
+def test_whatever_time_a_file_has_it_can_be_archived(root: Path, given: str, expected: int | None) -> None:
+    file = io.BytesIO()
+    with Writer(file, Head(time=TIME)) as writer:
+        writer.add(ArchivedMail.model_validate_json(line(time=given)), io.BytesIO(MAIL))
+    assert restored(root, file.getvalue()).imported == 1
+    if expected is not None:
+        assert (root / NAME).stat().st_mtime == expected
+
+
 def test_a_time_in_the_future_becomes_now(root: Path) -> None:
     restored(root, archive(pair(time=(datetime.now(UTC) + timedelta(days=99)).isoformat())))
     assert abs((root / NAME).stat().st_mtime - time.time()) < 3600
@@ -122,6 +132,7 @@ DIGEST = hashlib.sha256(MAIL).hexdigest()
 @pytest.mark.parametrize(
     ("members", "problem"),
     [
+        ([(f"{OTHER}.json", line(OTHER) + b" " * LINE_LIMIT), (OTHER, MAIL)], "Invalid JSON"),
         (pair("../../etc/cron.d/evil"), "id: "),
         (pair("/etc/cron.d/evil"), "id: "),
         (pair("spam/../../evil123456"), "id: "),
@@ -193,7 +204,7 @@ FIRST = tarred([(HEAD, HEAD_LINE)])[:1024]
         (tarred([(HEAD, b"{")]), "an archive of another version"),
         (FIRST + blown_up(NAME, 1 << 60), "says that it has"),
         (FIRST + blown_up(NAME, -1024), "says that it has"),
-        (FIRST + blown_up(f"{NAME}.json", LINE_LIMIT + 1), "no line about a mail"),
+        (FIRST + blown_up(f"{NAME}.json", LINE_LIMIT + 1), "it breaks off"),
         (FIRST + long_name(), "a member of type "),
         (archive([("x" * 200, b"")], form=tarfile.GNU_FORMAT), "a member of type "),
         (archive([(kind(NAME, tarfile.GNUTYPE_SPARSE), b"")], form=tarfile.GNU_FORMAT), "a member of type "),
