@@ -21,10 +21,11 @@ from support import install, testbed
 from support.cluster import Cluster, Object
 from support.gateway import reports
 from support.mail import EICAR, GTUBE, Post, message
-from support.run import CommandError, wait_for
+from support.run import CommandError, run, wait_for
 
 CLUSTER, NAMESPACE, NAME = "mailfilter-demo", "mailfilter-demo", "mx"
 SAMPLE = Path(__file__).with_name("mailfilter.yaml")
+PLUGIN = Path(sys.executable).with_name("kubectl-mailfilter")
 
 console = Console(highlight=False)
 
@@ -128,15 +129,10 @@ def show(rows: list[Row]) -> None:
 
 def release(cluster: Cluster, post: Post, row: Row) -> None:
     """Releases a held mail as a user would, and shows that it arrives."""
-    body = {
-        "apiVersion": "mailfilter.dev/v1alpha1",
-        "kind": "QuarantineRelease",
-        "metadata": {"generateName": "demo-"},
-        "spec": {"mailFilter": NAME, "messages": [row.held]},
-    }
-    name = cluster.create(body, NAMESPACE)
-    cluster.wait_condition("quarantinerelease", name, NAMESPACE, "Complete", timeout=60)
-    console.print(cluster.kubectl("-n", NAMESPACE, "get", "quarantinerelease", name, "-o", "wide").rstrip())
+    for words in (["list"], ["release", row.held, "--wait", "--timeout", "60"]):
+        console.print(f"$ kubectl mailfilter {' '.join(words)} -n {NAMESPACE}", soft_wrap=True)
+        printed = run(PLUGIN, *words, "-n", NAMESPACE, env=cluster.env, timeout=90)
+        console.print(printed.rstrip(), markup=False, soft_wrap=True)
     copy = wait_for(lambda: post.copies(row.mail), "the released mail at the next hop")[0]
     console.print(
         f"The next hop took it: from <{copy.sender}> to {', '.join(copy.recipients)}, Subject: {copy.subject}"
@@ -183,6 +179,7 @@ def main() -> int:
         f"""
   export KUBECONFIG={cluster.kubeconfig}
   kubectl -n {NAMESPACE} get mailfilters,quarantinereleases
+  .venv/bin/kubectl-mailfilter status -n {NAMESPACE}      # on PATH it is kubectl mailfilter
   kubectl explain mailfilter.spec.spam
   .venv/bin/mailfilter plan --diff -n {NAMESPACE} demo/{SAMPLE.name}   # what a change of the file would do
   kubectl -n {NAMESPACE} edit mailfilter {NAME}           # a changed list or level is in force within a second or two

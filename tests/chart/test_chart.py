@@ -43,7 +43,7 @@ def test_all_namespaces(render: Render) -> None:
     assert Counter(item["kind"] for item in objects) == {
         "CustomResourceDefinition": 2,
         "ServiceAccount": 1,
-        "ClusterRole": 1,
+        "ClusterRole": 3,
         "ClusterRoleBinding": 1,
         "Deployment": 1,
     }
@@ -64,7 +64,7 @@ def test_some_namespaces_need_no_cluster_role(render: Render) -> None:
 
 
 def test_rights_are_the_same_in_both_modes_and_least(render: Render) -> None:
-    (cluster_role,) = of_kind(render(), "ClusterRole")
+    (cluster_role,) = of_kind(render("aggregateRoles=false"), "ClusterRole")
     (role,) = of_kind(render("watchNamespaces={blue}"), "Role")
     assert cluster_role["rules"] == role["rules"]
     verbs = {
@@ -79,6 +79,23 @@ def test_rights_are_the_same_in_both_modes_and_least(render: Render) -> None:
     assert verbs["", "pods"] & WRITES == {"patch"}
     assert verbs["mailfilter.dev", "mailfilters"] & WRITES == set()
     assert verbs["mailfilter.dev", "quarantinereleases"] & WRITES == {"delete"}
+
+
+def test_kubernetes_own_roles_know_the_resources(render: Render) -> None:
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    found = {
+        item["metadata"]["name"]: (
+            {label.removeprefix(prefix) for label in item["metadata"]["labels"] if label.startswith(prefix)},
+            [(rule["apiGroups"], set(rule["resources"]), set(rule["verbs"])) for rule in item["rules"]],
+        )
+        for item in of_kind(render(), "ClusterRole")
+    }
+    del found["mf-mailfilter-operator"]
+    resources = (["mailfilter.dev"], {"mailfilters", "quarantinereleases"})
+    assert found == {
+        "mf-mailfilter-operator-view": ({"view", "edit", "admin"}, [(*resources, {"get", "list", "watch"})]),
+        "mf-mailfilter-operator-edit": ({"edit", "admin"}, [(*resources, WRITES)]),
+    }
 
 
 def test_pod_is_restricted(render: Render) -> None:

@@ -1,9 +1,11 @@
 """A kubectl for tests: it answers from the folder $FAKE_KUBECTL, and its port-forward leads to a port of this machine.
 
 `state.json`: `objects` (resource → objects), `forbidden` ([verb, resource]), `statuses` (of a created release, one
-after the other), `port`, `dies` (what port-forward says on its way out). `calls`: a line of JSON for each call.
+after the other), `port` and `smtp` (where port-forward leads), `logs` (by container), `dies` (what port-forward says on
+its way out). `calls`: a line of JSON for each call.
 """
 
+import base64
 import json
 import os
 import signal
@@ -17,6 +19,22 @@ folder = Path(os.environ.get("FAKE_KUBECTL", "."))
 
 def fail(reason: str, text: str) -> NoReturn:
     sys.exit(f"Error from server ({reason}): {text}")
+
+
+def mailfilter(name: str = "mx", **status: Any) -> dict[str, Any]:
+    return {"kind": "MailFilter", "metadata": {"name": name, "namespace": "mail"}, "spec": {}, "status": status}
+
+
+def pod(name: str, component: str, *, instance: str = "mx", ready: bool = True) -> dict[str, Any]:
+    labels = {"name": "mailfilter", "instance": instance, "component": component}
+    return {
+        "metadata": {"name": name, "labels": {f"app.kubernetes.io/{key}": value for key, value in labels.items()}},
+        "status": {"conditions": [{"type": "Ready", "status": str(ready)}]},
+    }
+
+
+def secret(token: str, name: str = "mx") -> dict[str, Any]:
+    return {"metadata": {"name": f"{name}-agent"}, "data": {"token": base64.b64encode(token.encode()).decode()}}
 
 
 def main(*words: str) -> None:
@@ -46,8 +64,12 @@ def main(*words: str) -> None:
         if dies := state.get("dies"):
             sys.exit(dies)
         (folder / "forwarding").write_text(str(os.getpid()))
-        print(f"Forwarding from 127.0.0.1:{state['port']} -> {what[1].partition(':')[2]}", flush=True)
+        remote = what[1].partition(":")[2]
+        print(f"Forwarding from 127.0.0.1:{state['smtp' if remote == '2525' else 'port']} -> {remote}", flush=True)
         signal.pause()
+    elif verb == "logs":
+        allowed("get", "pods/log")
+        print(state["logs"][options["container"]], end="")
     elif verb == "get":
         get(state, allowed, options, *what)
     else:

@@ -52,8 +52,10 @@ def missing(kubectl: Kubectl, name: str) -> PluginError:
         found = names(kubectl.items(MAILFILTERS))
     except KubectlError:
         found = []
+    if name in found:
+        return PluginError(f"the MailFilter {name} in {_where(kubectl)} is not set up yet: kubectl mailfilter status")
     others = f"; there is {', '.join(found)}" if found else ""
-    return PluginError(f"there is no MailFilter {name} that works in {_where(kubectl)}{others}")
+    return PluginError(f"there is no MailFilter {name} in {_where(kubectl)}{others}")
 
 
 def _is_ready(body: Object) -> bool:

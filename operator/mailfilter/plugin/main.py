@@ -4,9 +4,10 @@ from importlib import import_module
 
 import click
 
-COMMANDS = {name: f"mailfilter.plugin.commands.{name}" for name in ("list", "show", "release", "export")} | {
-    "import": "mailfilter.plugin.commands.import_"
-}
+COMMANDS = {
+    name: f"mailfilter.plugin.commands.{name}"
+    for name in ("list", "show", "release", "delete", "export", "import", "status", "probe", "ui")
+} | {"import": "mailfilter.plugin.commands.import_"}
 """Name of each command → its module, which is loaded when it is asked for."""
 
 

@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 from pydantic import TypeAdapter, ValidationError
 
-from mailfilter.api.fields import QuarantineId
+from mailfilter.api.fields import EmailAddress, QuarantineId
 from mailfilter.api.selection import Kind
 from mailfilter.plugin.agent import connected
 from mailfilter.plugin.errors import PluginError
@@ -23,6 +23,7 @@ Command = Callable[..., None]
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _OFFERED = 100
 _id: TypeAdapter[str] = TypeAdapter(QuarantineId)
+_address: TypeAdapter[str] = TypeAdapter(EmailAddress)
 
 
 class HeldId(click.ParamType[str]):
@@ -48,6 +49,19 @@ class HeldId(click.ParamType[str]):
                 if one["id"].startswith(incomplete) and one["id"] not in given
             ]
         return []
+
+
+class Address(click.ParamType[str]):
+    """A mail address."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As click.ParamType."""
+        try:
+            return _address.validate_python(value)
+        except ValidationError as error:
+            self.fail(f"{value!r} {error.errors()[0]['ctx']['error']}", param, ctx)
 
 
 class Moment(click.ParamType[datetime]):
@@ -116,12 +130,14 @@ def conditions(command: Command) -> Command:
     return with_conditions
 
 
-def ids_or_conditions(ids: tuple[str, ...], conditions: dict[str, Any]) -> None:
+def ids_or_conditions(ids: tuple[str, ...], conditions: dict[str, Any], limit: int | None) -> None:
     """Raises UsageError unless mails are either named or described."""
     if bool(ids) == bool(conditions):
         raise click.UsageError(
             "say which mails: either by their ids, or by conditions such as --sender, of which all must be true"
         )
+    if limit and not conditions:
+        raise click.UsageError("--limit bounds what conditions find")
 
 
 def _camel(name: str) -> str:

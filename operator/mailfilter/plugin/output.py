@@ -71,6 +71,29 @@ def local_time(stamp: str) -> str:
     return datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+def facts(pairs: Iterable[tuple[str, str | Sequence[str]]]) -> None:
+    """Prints what has a title and one line or several; what is empty is left out."""
+    for title, value in pairs:
+        for number, each in enumerate(filter(None, [value] if isinstance(value, str) else value)):
+            click.echo(f"{'' if number else title:<14} {line(each)}")
+
+
+def size(number: int) -> str:
+    """Bytes in the unit that suits."""
+    if number < 1024:
+        return f"{number} B"
+    unit = min((number.bit_length() - 1) // 10, 4)
+    return f"{number / 1024**unit:.1f} {'KMGT'[unit - 1]}iB"
+
+
+def span(seconds: int) -> str:
+    """Seconds in the unit that suits."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
 def note(text: str) -> None:
     """Tells the user something that is not the answer."""
     click.echo(line(text), err=True)

@@ -1,7 +1,6 @@
 """The plugin against the real HTTP API of an agent, and a kubectl that leads there."""
 
 import asyncio
-import base64
 import contextlib
 import json
 import os
@@ -74,22 +73,6 @@ class World:
         return Path(f"/proc/{path.read_text()}").exists()
 
 
-def mailfilter(name: str = "mx", **status: Any) -> Object:
-    return {"kind": "MailFilter", "metadata": {"name": name, "namespace": "mail"}, "spec": {}, "status": status}
-
-
-def pod(name: str, component: str, *, instance: str = "mx", ready: bool = True) -> Object:
-    labels = {"name": "mailfilter", "instance": instance, "component": component}
-    return {
-        "metadata": {"name": name, "labels": {f"app.kubernetes.io/{key}": value for key, value in labels.items()}},
-        "status": {"conditions": [{"type": "Ready", "status": str(ready)}]},
-    }
-
-
-def secret(name: str = "mx", token: str = TOKEN) -> Object:
-    return {"metadata": {"name": f"{name}-agent"}, "data": {"token": base64.b64encode(token.encode()).decode()}}
-
-
 @contextlib.contextmanager
 def serving(application: web.Application) -> Iterator[int]:
     """An application on a free port, in a thread of its own."""
@@ -137,9 +120,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     world.look()
     with serving(api(tmp_path / "token", agent.status, agent.routes())) as port:
         objects = {
-            "mailfilters.mailfilter.dev": [mailfilter()],
-            "pods": [pod("mx-amavis-1", "amavis", ready=False), pod("mx-amavis-0", "amavis")],
-            "secrets": [secret()],
+            "mailfilters.mailfilter.dev": [fakekubectl.mailfilter()],
+            "pods": [fakekubectl.pod("mx-amavis-1", "amavis", ready=False), fakekubectl.pod("mx-amavis-0", "amavis")],
+            "secrets": [fakekubectl.secret(TOKEN)],
         }
         world.save(objects=objects, forbidden=[], statuses=[], port=port)
         yield world

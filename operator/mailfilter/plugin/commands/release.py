@@ -17,7 +17,7 @@ MOST_IDS = 100
 @options.ids
 @options.conditions
 @click.option("--limit", type=click.IntRange(1, 10000), help="With conditions: how many at most, the newest; 1000.")
-@click.option("--to", multiple=True, metavar="ADDRESS", help="Who gets it, instead of its blocked recipients.")
+@click.option("--to", multiple=True, type=options.Address(), help="Who gets it, instead of its blocked recipients.")
 @click.option("--allow-virus", is_flag=True, help="Infected mail, too.")
 @click.option("--delete-after", is_flag=True, help="Delete each mail that all its blocked recipients were given.")
 @click.option("--wait", is_flag=True, help="Wait for the end, with a progress bar; status 1 when a mail failed.")
@@ -43,9 +43,7 @@ def command(
     Which mail is said by ids, or by conditions that all must be true. Creates a QuarantineRelease and prints its name;
     the release goes on without this command.
     """
-    options.ids_or_conditions(ids, conditions)
-    if limit and not conditions:
-        raise click.UsageError("--limit bounds what conditions find")
+    options.ids_or_conditions(ids, conditions, limit)
     if len(ids) > MOST_IDS:
         raise click.UsageError(
             f"{len(ids)} ids are more than the {MOST_IDS} of one release: describe the mails instead"

@@ -9,7 +9,7 @@ from mailfilter.plugin import options, output
 from mailfilter.plugin.agent import connected
 from mailfilter.plugin.kubectl import Kubectl
 from mailfilter.plugin.output import Column
-from mailfilter.plugin.text import line, lines
+from mailfilter.plugin.text import lines
 
 
 @click.command("show")
@@ -47,9 +47,7 @@ def show(mail: dict[str, Any], form: str | None) -> None:
     if form:
         output.document(mail, form)
         return
-    for title, value in _facts(mail):
-        for number, each in enumerate(value if isinstance(value, (list, tuple)) else [value]):
-            click.echo(f"{'' if number else title:<14} {line(str(each))}".rstrip())
+    output.facts(_facts(mail))
     if mail["tests"]:
         click.echo()
         rules = ([f"{score:.3f}", rule] for rule, score in mail["tests"].items())
@@ -58,11 +56,11 @@ def show(mail: dict[str, Any], form: str | None) -> None:
         _show_preview(mail["preview"])
 
 
-def _facts(mail: dict[str, Any]) -> list[tuple[str, Any]]:
+def _facts(mail: dict[str, Any]) -> list[tuple[str, str | list[str]]]:
     held_from = set(mail["recipients"])
-    facts = [
+    return [
         ("Id", mail["id"]),
-        ("Held", f"{output.local_time(mail['time'])} as {mail['kind']}, {mail['size']} bytes stored"),
+        ("Held", f"{output.local_time(mail['time'])} as {mail['kind']}, {output.size(mail['size'])} stored"),
         ("Why", mail["alerts"]),
         ("Score", "not scored" if mail["score"] is None else f"{mail['score']:.3f}"),
         ("Sender", mail["sender"] or "<>"),
@@ -74,9 +72,8 @@ def _facts(mail: dict[str, Any]) -> list[tuple[str, Any]]:
         ("Date", mail["date"]),
         ("Message-ID", mail["messageId"]),
         ("Seen", "yes" if mail["seen"] else "no"),
-        ("Problem", mail["problem"]),
+        ("Problem", mail["problem"] or ""),
     ]
-    return [(title, value) for title, value in facts if value]
 
 
 def _show_preview(preview: dict[str, Any]) -> None:
