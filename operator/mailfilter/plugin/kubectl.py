@@ -15,6 +15,7 @@ Object = dict[str, Any]
 MAILFILTERS, RELEASES = "mailfilters.mailfilter.dev", "quarantinereleases.mailfilter.dev"
 SECONDS = 60
 _SERVER_SAYS = re.compile(r"^Error from server \((?P<reason>\w+)\): (?P<text>.*)", re.DOTALL | re.MULTILINE)
+_FORBIDDEN = re.compile(r" is forbidden: User .* cannot ")
 _NO_SUCH_KIND = re.compile(r"doesn't have a resource type|no matches for kind")
 RIGHTS = "The example Roles in docs/plugin.md have what each command needs."
 
@@ -82,12 +83,11 @@ def explained(printed: str, verb: str) -> KubectlError:
     if _NO_SUCH_KIND.search(printed):
         return KubectlError("the cluster knows no MailFilters: install the operator or its CRDs first")
     said = _SERVER_SAYS.search(printed)
-    if said is None:
-        return KubectlError(printed.strip().removeprefix("error: ") or f"kubectl {verb} failed and does not say why")
-    text = said["text"].strip().removeprefix('error when creating "STDIN": ')
-    if said["reason"] == "Forbidden":
-        text += f"\n{RIGHTS}"
-    return KubectlError(text, said["reason"])
+    text = (said["text"] if said else printed).strip().removeprefix("error: ")
+    text = text.removeprefix('error when creating "STDIN": ') or f"kubectl {verb} failed and does not say why"
+    # port-forward does not say in whose words it is refused.
+    reason = said["reason"] if said else "Forbidden" if _FORBIDDEN.search(text) else ""
+    return KubectlError(f"{text}\n{RIGHTS}" if reason == "Forbidden" else text, reason)
 
 
 def names(objects: Sequence[Object]) -> list[str]:

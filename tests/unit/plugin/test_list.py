@@ -213,6 +213,15 @@ def test_a_port_forward_that_dies_says_why(world, run):
     )
 
 
+def test_a_port_forward_that_is_refused_names_the_right(world, run):
+    said = 'pods "mx-amavis-0" is forbidden: User "anna" cannot create resource "pods/portforward" in API group ""'
+    world.save(dies=f"error: error upgrading connection: {said}")
+    result = run("list")
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert "The example Roles in docs/plugin.md" in result.stderr
+
+
 def test_an_agent_that_is_not_there_is_told(world, run):
     world.save(port=1)
     result = run("list")
