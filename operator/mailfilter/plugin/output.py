@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -14,7 +14,10 @@ from mailfilter.plugin.text import line
 
 _UNPRINTABLE = re.compile(r"[^\n\x20-\x7e]")
 # Nothing is cut where no terminal has an edge.
-_WIDE = 10_000
+WIDE = 10_000
+# What is left of an elastic column.
+LEAST = 10
+GAP = 2
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,8 @@ class Column:
 
     title: str
     right: bool = False
-    whole: bool = False
-    """It is never cut, however narrow the terminal is."""
+    elastic: bool = False
+    """It may be cut where the terminal is narrow."""
 
 
 def document(what: Any, form: str) -> None:
@@ -43,27 +46,39 @@ def document(what: Any, form: str) -> None:
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
     """Prints a table whose cells are anybody's words."""
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     cells = [[line(cell) for cell in row] for row in rows]
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for number, column in enumerate(columns):
-        widest = max((len(row[number]) for row in cells), default=0)
-        shown.add_column(
-            Text(column.title.upper()),
-            justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="fold" if column.whole else "ellipsis",
-            min_width=widest if column.whole else None,
-        )
+    natural = [
+        max(map(cell_len, (column.title, *(row[number] for row in cells)))) for number, column in enumerate(columns)
+    ]
+    console = Console(emoji=False, highlight=False)
+    widths = fitted(natural, [column.elastic for column in columns], console.width if sys.stdout.isatty() else WIDE)
+    # What must not be cut goes over the edge, as kubectl's own tables do.
+    console.width = WIDE
+    shown = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for column, width in zip(columns, widths, strict=True):
+        justify: Literal["left", "right"] = "right" if column.right else "left"
+        shown.add_column(Text(column.title.upper()), justify=justify, no_wrap=True, overflow="ellipsis", width=width)
     for row in cells:
         shown.add_row(*map(Text, row))
-    console = Console(width=None if sys.stdout.isatty() else _WIDE, emoji=False, highlight=False)
     with console.capture() as captured:
         console.print(shown)
     click.echo("".join(f"{each.rstrip()}\n" for each in captured.get().splitlines()), nl=False)
+
+
+def fitted(natural: list[int], elastic: list[bool], room: int) -> list[int]:
+    """Widths of columns that fit into `room`: the widest elastic ones give way. `natural` where they cannot."""
+    widths = list(natural)
+    while sum(widths) + GAP * (len(widths) - 1) > room:
+        width, number = max((width * elastic[number], number) for number, width in enumerate(widths))
+        if width <= LEAST:
+            return natural
+        widths[number] -= 1
+    return widths
 
 
 def local_time(stamp: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import yaml
 
 from mailfilter.plugin import output
@@ -16,7 +17,7 @@ def harmless(printed):
 
 
 def test_tables(capsys):
-    output.table([Column("x"), Column("y", whole=True)], [[HOSTILE, "[red]:smile: é"]])
+    output.table([Column("x"), Column("y")], [[HOSTILE, "[red]:smile: é"]])
     printed = capsys.readouterr().out
     assert harmless(printed)
     assert len(printed.splitlines()) == 2
@@ -34,3 +35,22 @@ def test_documents_are_harmless_and_say_the_same(capsys):
 def test_errors(capsys):
     PluginError(f"{HOSTILE}\n").show()
     assert harmless(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("width", "row"),
+    [
+        ("200", ["spam/h/hAbcDEfgh123.gz", "sender@client.example", "7.3"]),
+        ("50", ["spam/h/hAbcDEfgh123.gz", "sender@client.exam…", "7.3"]),
+        # Where there is no room for it, nothing is cut.
+        ("30", ["spam/h/hAbcDEfgh123.gz", "sender@client.example", "7.3"]),
+    ],
+)
+def test_a_narrow_terminal_cuts_only_what_may_be_cut(capsys, monkeypatch, width, row):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", width)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    columns = [Column("id"), Column("sender", elastic=True), Column("score", right=True)]
+    output.table(columns, [["spam/h/hAbcDEfgh123.gz", "sender@client.example", "7.3"]])
+    assert capsys.readouterr().out.splitlines()[1].split() == row

@@ -56,7 +56,7 @@ def show(report: dict[str, Any], form: str | None) -> None:
     else:
         click.echo(f"{report['imported']} imported, {report['present']} held already, {report['refused']} left out")
         if report["problems"]:
-            columns = [Column("name", whole=True), Column("problem", whole=True)]
+            columns = [Column("name"), Column("problem")]
             output.table(columns, ([one["name"], one["problem"]] for one in report["problems"]))
         if report["error"]:
             output.note(f"Error: {report['error']}")

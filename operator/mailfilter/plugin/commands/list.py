@@ -10,13 +10,13 @@ from mailfilter.plugin.kubectl import Kubectl
 from mailfilter.plugin.output import Column
 
 COLUMNS = (
-    Column("id", whole=True),
+    Column("id"),
     Column("time"),
     Column("kind"),
     Column("score", right=True),
-    Column("sender"),
-    Column("recipients"),
-    Column("subject"),
+    Column("sender", elastic=True),
+    Column("recipients", elastic=True),
+    Column("subject", elastic=True),
 )
 
 

@@ -94,7 +94,7 @@ def show(release: Object, form: str | None, *, waited: bool) -> None:
     else:
         click.echo(f"{name}: {status['phase']}, {_message(status)}")
         if status.get("failures"):
-            columns = [Column("id", whole=True), Column("result"), Column("reason"), Column("reply", whole=True)]
+            columns = [Column("id"), Column("result"), Column("reason"), Column("reply")]
             output.table(columns, map(_failure, status["failures"]))
     if waited and status["phase"] != "Released":
         raise click.exceptions.Exit(1)

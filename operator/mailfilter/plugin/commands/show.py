@@ -51,7 +51,7 @@ def show(mail: dict[str, Any], form: str | None) -> None:
     if mail["tests"]:
         click.echo()
         rules = ([f"{score:.3f}", rule] for rule, score in mail["tests"].items())
-        output.table([Column("score", right=True), Column("rule", whole=True)], rules)
+        output.table([Column("score", right=True), Column("rule")], rules)
     if "preview" in mail:
         _show_preview(mail["preview"])
 
