@@ -338,6 +338,28 @@ async def test_what_is_deleted_with_the_mailfilter(world: World, cluster: Cluste
     await until(collected)
 
 
+async def test_a_claim_that_was_restored_beforehand_is_taken(world: World, cluster: Cluster) -> None:
+    snapshot = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "restored-20261125"}
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "restored-quarantine"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "10Gi"}},
+            "dataSource": snapshot,
+        },
+    }
+    cluster.create(claim, world.namespace)
+    before = cluster.get("pvc", "restored-quarantine", world.namespace)
+    await made(world, "restored")
+    found = await world.object("PersistentVolumeClaim", "restored-quarantine")
+    assert found
+    assert (found["metadata"]["uid"], found["spec"]) == (before["metadata"]["uid"], before["spec"])
+    assert found["metadata"]["labels"]["app.kubernetes.io/instance"] == "restored"
+    assert (await world.condition("restored", "Ready"))["status"] == "True"
+
+
 async def test_retain_can_be_chosen_later(world: World) -> None:
     process = await made(world, "later", with_changes(SMALL, quarantine={"reclaim": "Delete"}))
     claim = await world.object("PersistentVolumeClaim", "later-quarantine")

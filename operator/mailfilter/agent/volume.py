@@ -8,7 +8,6 @@ import os
 import threading
 import time
 from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -39,6 +38,7 @@ class Volume:
         self.root = root
         self.index = index
         self._unchanged: dict[Path, int] = {}
+        self._restored: dict[str, float] = {}
         self._syncing = threading.Lock()
         self.complete = False
         """All was looked at since the start."""
@@ -68,14 +68,13 @@ class Volume:
 
     def restored(self, now: float) -> set[str]:
         """amavis' names of mails that an import brought not long ago. Raises OSError."""
-        found = set()
-        with suppress(FileNotFoundError):
-            for mark in (self.root / RESTORED).iterdir():
-                if mark.stat().st_mtime > now - RESTORED_SECONDS:
-                    found.add(mark.name)
-                else:
-                    mark.unlink()
-        return found
+        marks = self._changed(self.root / RESTORED)
+        if marks is not None:
+            self._restored = {name: stats.st_mtime for name, stats in marks.items()}
+        for name in [name for name, since in self._restored.items() if since <= now - RESTORED_SECONDS]:
+            (self.root / RESTORED / name).unlink(missing_ok=True)
+            del self._restored[name]
+        return set(self._restored)
 
     def mark_seen(self, mail_id: str) -> None:
         """Somebody has looked at the mail. It stands on the volume, for all pods and for later. Raises OSError."""
