@@ -4,12 +4,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
 
-.PHONY: help demo test check lint testbed images crds bench lock clean
+.PHONY: help demo test check lint testbed images crds screenshots bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo bench: export PYTHONPATH := tests
+demo bench screenshots: export PYTHONPATH := tests
 demo: $(STAMP) ## a cluster with the operator and a gateway; shows what it does
 	$(BIN)/python demo/demo.py
 
@@ -17,7 +17,7 @@ test: lint testbed ## check, and the tests on a real cluster (the first run may 
 	eval "$$(tests/testbed/up.sh)" && images/build >/dev/null
 	@# What uses the cluster expects to be alone there, and waits most of the time: all else runs beside it.
 	@mkdir -p .build; trap 'kill $$! 2>/dev/null' EXIT; \
-	$(BIN)/pytest -p no:cacheprovider tests/unit tests/chart tests/images >.build/test.log 2>&1 & \
+	$(BIN)/pytest -p no:cacheprovider tests/unit tests/chart tests/page tests/images >.build/test.log 2>&1 & \
 	status=0; $(BIN)/pytest tests/api tests/e2e || status=$$?; \
 	wait $$! || status=$$?; cat .build/test.log; exit $$status
 
@@ -40,6 +40,9 @@ images: $(STAMP) ## build the container images; their names go to .build/images.
 crds: $(STAMP) ## write the CRDs, the chart's copies and docs/reference.md anew from operator/mailfilter/api
 	$(BIN)/mailfilter crds crds --reference docs/reference.md
 	rm -f $(CHART_CRDS)/*.yaml && cp crds/*.yaml $(CHART_CRDS)
+
+screenshots: $(STAMP) ## take the pictures of the quarantine's page anew, into docs/images
+	$(BIN)/python -m support.screenshots docs/images
 
 bench: $(STAMP) ## a gateway against the hand-made system: speed, cost, verdicts; N=300 mails a round
 	$(BIN)/python -m bench --mails $(or $(N),300)

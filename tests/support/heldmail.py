@@ -15,12 +15,12 @@ X-Envelope-To: <bob@example.test>,
 {blocked}X-Quarantine-ID: <{mail_id}>
 {alert}X-Spam-Flag: YES
 X-Spam-Score: {score}
-X-Spam-Status: Yes, score={score} tag=2 tag2=5 kill=5 tests=[BAYES_00=-1.9,
- GTUBE=1000, LOCAL_NO_ADDRESS=0.001] autolearn=no
+X-Spam-Status: Yes, score={score} tag=2 tag2=5 kill=5 tests=[{tests}] autolearn=no
 Received: from mx.example.test ([127.0.0.1]) by filter.example.test (amavis, port 10024)
  with ESMTP id {mail_id}; Wed, 25 Nov 2026 00:00:00 +0000
 """
 MAIL = "From: alice@client.test\nTo: outsider@example.net\nSubject: hello\n\nbody\n"
+TESTS = "BAYES_00=-1.9,\n GTUBE=1000, LOCAL_NO_ADDRESS=0.001"
 BLOCKED = "X-Envelope-To-Blocked: <bob@example.test>\n"
 
 
@@ -39,6 +39,7 @@ class Quarantine:
         alert: str = "",
         sender: str = "alice@client.test",
         score: float = 999.998,
+        tests: str = TESTS,
         mail: str = MAIL,
         age: float = 0,
     ) -> str:
@@ -53,6 +54,7 @@ class Quarantine:
             alert=alert,
             sender=sender,
             score=score,
+            tests=tests,
         )
         content = (header + mail).encode()
         path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)

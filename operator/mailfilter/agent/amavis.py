@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge
 
-from mailfilter.agent import openapi, probes
+from mailfilter.agent import openapi, page, probes
 from mailfilter.agent.backup import Backup
 from mailfilter.agent.bulk import BulkReleases
 from mailfilter.agent.dkim import DkimKeys
@@ -37,7 +37,7 @@ class AmavisAgent:
         self.registry = CollectorRegistry()
         self._policy = Policy(settings.policy_file, settings.amavis_run)
         self._dkim = DkimKeys(settings.amavis_run)
-        volume = Volume(settings.quarantine, Index(settings.index))
+        self.volume = volume = Volume(settings.quarantine, Index(settings.index))
         self._quarantine = Quarantine(volume)
         self._held = HeldMails(volume)
         self._backup = Backup(volume, settings.policy_file.with_name("message-size-limit"))
@@ -89,17 +89,17 @@ class AmavisAgent:
             *self._backup.routes(),
         ]
 
+    def application(self) -> web.Application:
+        """What port 8081 serves."""
+        return api(self._settings.token_file, self.status, self.routes(), page.routes())
+
     def service(self) -> Service:
         """Everything to run."""
         settings = self._settings
         return Service(
             sites={
                 settings.metrics_port: monitoring(self.ready, self.registry, self.before_scrape),
-                settings.api_port: api(
-                    settings.token_file,
-                    self.status,
-                    self.routes(),
-                ),
+                settings.api_port: self.application(),
             },
             background=[
                 self._policy.watch(),

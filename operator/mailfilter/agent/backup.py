@@ -11,6 +11,7 @@ from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import ValidationError
 
+from mailfilter.agent import origin
 from mailfilter.agent.archive import BLOCK, ArchiveError, Head, Sink, Writer
 from mailfilter.agent.export import export
 from mailfilter.agent.held import answer, bad_request, problem
@@ -103,7 +104,6 @@ class Backup:
                 headers={
                     "Content-Type": MEDIA_TYPE,
                     "Content-Disposition": f'attachment; filename="quarantine-{begun:%Y%m%dT%H%M%SZ}.tar"',
-                    "X-Content-Type-Options": "nosniff",
                     "X-Held-Messages": str(amount.messages),
                     "X-Held-Bytes": str(amount.bytes),
                 }
@@ -112,7 +112,7 @@ class Backup:
             # What is raised here breaks the connection off: the client must not take a part for the whole.
             await asyncio.to_thread(self._archive, query, begun, Download(response))
             await response.write_eof()
-        log.info("exported %d mails", amount.messages)
+        log.info("exported %d mails%s", amount.messages, origin.by(request))
         return response
 
     def _archive(self, query: Query, begun: datetime, sink: Sink) -> None:
@@ -139,7 +139,7 @@ class Backup:
                 # Else it is known with the next look.
                 await asyncio.to_thread(self._volume.sync)
             report = restore.tally.report()
-            log.info("import: %s", report.model_dump_json(by_alias=True))
+            log.info("import%s: %s", origin.by(request), report.model_dump_json(by_alias=True))
             await upload.rest()
             return _answer(report, status)
 

@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from mailfilter.agent import heldmail
-from mailfilter.agent.held import answer, bad_request, problem
+from mailfilter.agent import heldmail, origin
+from mailfilter.agent.held import answer, asked, problem
 from mailfilter.agent.heldmail import HeldMailError, plain
 from mailfilter.agent.jobs import Chosen, Job, JobFile, Jobs
 from mailfilter.agent.release import Reason, ReleaseAnswer, ReleaseRequest, Releases, Result
@@ -60,19 +60,18 @@ class BulkReleases:
 
     async def handle(self, request: web.Request) -> web.Response:
         """`POST /v1/releases`."""
+        wanted = await asked(request, BulkRequest)
         try:
-            wanted = BulkRequest.model_validate_json(await request.read(), strict=True)
-        except ValidationError as error:
-            raise bad_request(error) from error
-        try:
-            return answer(await self.work(wanted))
+            return answer(await self.work(wanted, origin.by(request)))
         except NotYetError as error:
             raise problem(web.HTTPServiceUnavailable, str(error)) from error
         except OSError as error:
             raise problem(web.HTTPServiceUnavailable, f"the quarantine volume: {error}") from error
 
-    async def work(self, wanted: BulkRequest) -> ReleaseProgress:
-        """Goes on with a release for a while. Raises NotYetError, OSError when the volume cannot be read or written."""
+    async def work(self, wanted: BulkRequest, by: str = "") -> ReleaseProgress:
+        """Goes on with a release for a while; `by` tells the log who asks.
+
+        Raises NotYetError, OSError when the volume cannot be read or written."""
         with ExitStack() as stack:
             file = stack.enter_context(self._files.taken(wanted.key))
             if file is None:
@@ -81,12 +80,15 @@ class BulkReleases:
                 return _progress(found or Job(Chosen(mails={}, by_id=False)), FIRST_PAUSE_SECONDS)
             job = await asyncio.to_thread(file.read)
             if job is None:
-                job = await asyncio.to_thread(self._begin, file, wanted)
+                job = await asyncio.to_thread(self._begin, file, wanted, by)
             for one in self._pauses.pop(wanted.key, {}).values():
                 if one.id in job.open:
                     job.put_off(one)
             tired = await self._stretch(wanted, job, file)
             self._remember(wanted.key, job)
+            if not job.open:
+                # Whoever lists the mail now shall see that it was released.
+                await asyncio.to_thread(self._volume.sync)
             return _progress(job, _next_seconds(job, tired=tired))
 
     def _remember(self, key: str, job: Job) -> None:
@@ -98,15 +100,17 @@ class BulkReleases:
             # Most likely of a release that nobody asks for any more.
             del self._pauses[next(iter(self._pauses))]
 
-    def _begin(self, file: JobFile, wanted: BulkRequest) -> Job:
+    def _begin(self, file: JobFile, wanted: BulkRequest, by: str) -> Job:
         if wanted.selector is None:
-            return file.begin(Chosen(mails=dict.fromkeys(wanted.messages or (), ()), by_id=True))
-        if not self._volume.complete:
+            chosen = Chosen(mails=dict.fromkeys(wanted.messages or (), ()), by_id=True)
+        elif self._volume.complete:
+            # What other pods have stored belongs to it.
+            self._volume.sync()
+            chosen = self._chosen(wanted, wanted.selector)
+        else:
             raise NotYetError("the held files are still being looked through")
-        # What other pods have stored belongs to it.
-        self._volume.sync()
-        chosen = self._chosen(wanted, wanted.selector)
-        log.info("release %s: %d mails chosen, %d infected left out", wanted.key, len(chosen.mails), chosen.infected)
+        count = len(chosen.mails)
+        log.info("release %s%s: %d mails chosen, %d infected left out", wanted.key, by, count, chosen.infected)
         return file.begin(chosen)
 
     def _chosen(self, wanted: BulkRequest, selector: Selector) -> Chosen:

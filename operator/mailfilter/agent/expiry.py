@@ -9,9 +9,9 @@ from typing import Annotated
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from mailfilter.agent.held import answer, bad_request, problem
+from mailfilter.agent.held import answer, asked, problem
 from mailfilter.agent.heldmail import mail_id_of
 from mailfilter.agent.jobs import Jobs
 from mailfilter.agent.volume import RECORD_SECONDS, Volume
@@ -60,10 +60,7 @@ class Expiry:
 
     async def handle(self, request: web.Request) -> web.Response:
         """`POST /v1/expiry`."""
-        try:
-            wanted = ExpiryRequest.model_validate_json(await request.read(), strict=True)
-        except ValidationError as error:
-            raise bad_request(error) from error
+        wanted = await asked(request, ExpiryRequest)
         async with self._running:
             try:
                 return answer(await asyncio.to_thread(self.run, wanted, time.time()))

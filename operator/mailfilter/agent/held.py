@@ -6,12 +6,12 @@ import json
 import logging
 import time
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from aiohttp import web
 from pydantic import Field, ValidationError
 
-from mailfilter.agent import heldmail, preview
+from mailfilter.agent import heldmail, origin, preview
 from mailfilter.agent.heldmail import HeldMailError
 from mailfilter.agent.preview import PreviewError
 from mailfilter.agent.search import Cursor, Entry, Query
@@ -30,6 +30,8 @@ PREVIEWS = 2
 
 # What may be a quarantine id, and no other path.
 _ID = r"[a-z-]+/(?:[A-Za-z0-9]/)?[A-Za-z0-9][A-Za-z0-9_-]{5,30}(?:\.gz)?"
+
+T = TypeVar("T", bound=Model)
 
 log = logging.getLogger(__name__)
 
@@ -201,7 +203,7 @@ class HeldMails:
             raise gone() from error
         except OSError as error:
             raise problem(web.HTTPInternalServerError, f"the file cannot be deleted: {error}") from error
-        log.info("deleted %s", quarantine_id)
+        log.info("deleted %s%s", quarantine_id, origin.by(request))
         return web.Response(status=web.HTTPNoContent.status_code)
 
     async def _preview(self, request: web.Request) -> web.Response:
@@ -221,7 +223,6 @@ class HeldMails:
             headers={
                 "Content-Type": "message/rfc822",
                 "Content-Disposition": f'attachment; filename="{name}"',
-                "X-Content-Type-Options": "nosniff",
             }
         )
         try:
@@ -229,6 +230,7 @@ class HeldMails:
                 opened = heldmail.opened(self._volume.root / entry.id)
                 file = await asyncio.to_thread(stack.enter_context, opened)
                 first = await asyncio.to_thread(file.read, CHUNK)
+                log.info("given out raw: %s%s", entry.id, origin.by(request))
                 await response.prepare(request)
                 while first:
                     await response.write(first)
@@ -260,6 +262,16 @@ class HeldMails:
 def answer(model: Model) -> web.Response:
     """A model as JSON."""
     return web.json_response(text=model.model_dump_json(by_alias=True))
+
+
+async def asked(request: web.Request, model: type[T]) -> T:
+    """The body of a request. Raises HTTPBadRequest; HTTPUnsupportedMediaType for what a form may send to any site."""
+    if request.content_type != "application/json":
+        raise problem(web.HTTPUnsupportedMediaType, "the body must be application/json")
+    try:
+        return model.model_validate_json(await request.read(), strict=True)
+    except ValidationError as error:
+        raise bad_request(error) from error
 
 
 def problem(kind: type[web.HTTPError], text: str) -> web.HTTPError:

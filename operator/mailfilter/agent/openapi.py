@@ -78,7 +78,7 @@ OPERATIONS = (
         "Go on with giving held mail back, for some seconds; to be asked again until nextSeconds is null",
         ReleaseProgress,
         body=BulkRequest,
-        errors=(400, 503),
+        errors=(400, 415, 503),
     ),
     Operation(
         "post",
@@ -86,14 +86,16 @@ OPERATIONS = (
         "Delete what has been held for too long, or is too much",
         ExpiryAnswer,
         body=ExpiryRequest,
-        errors=(400, 503),
+        errors=(400, 415, 503),
     ),
 )
 _ERRORS = {
     400: "The request is wrong; the error says where.",
     401: "The token is wrong.",
+    403: "A page of another site has sent the request.",
     404: "There is no such held mail.",
     409: "It is under way already.",
+    415: "The body is not application/json.",
     422: "The file cannot be read as a mail; the archive is none, or not whole.",
     503: "Not now; the error says why.",
     507: "There is no room.",
@@ -135,7 +137,7 @@ def _operation(each: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
             {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}, "description": about}
         )
     responses: dict[str, Any] = {"200" if each.answer else "204": {"description": each.summary} | _content(each.answer)}
-    for code in (401, *each.errors):
+    for code in (401, 403, *each.errors):
         responses[str(code)] = {"description": _ERRORS[code], "content": _json("Error")}
     found: dict[str, Any] = {"summary": each.summary, "responses": responses}
     if parameters:

@@ -96,7 +96,9 @@ def preview(raw: bytes, *, truncated: bool = False) -> Preview:
 
 def harmless(page: str) -> str:
     """HTML that can be put into a page: tags of layout alone, without attributes."""
-    return nh3.clean(page, tags=_TAGS, clean_content_tags=_WITHOUT_CONTENT, attributes={}, strip_comments=True)
+    # Without the entry for all tags, title and lang would stay.
+    none: dict[str, set[str]] = {"*": set()}
+    return nh3.clean(page, tags=_TAGS, clean_content_tags=_WITHOUT_CONTENT, attributes=none, strip_comments=True)
 
 
 def text_of(page: str) -> str:

@@ -67,7 +67,7 @@ def test_all_references_lead_somewhere():
 async def test_answers_are_as_documented(quarantine, agent, application, aiohttp_client_for, path, url):
     quarantine.hold(NAME)
     quarantine.hold("spam/h/hAbcDEfgh124.gz")
-    agent._held._volume.sync()
+    agent.volume.sync()
     client = await aiohttp_client_for(application)
     headers = {"Authorization": "Bearer s3cret"}
     document = await (await client.get(openapi.PATH, headers=headers)).json()

@@ -58,7 +58,7 @@ def test_html_alone_gives_text_too():
         "<meta http-equiv=refresh content='0;url=http://phish.example/'>",
         "<math><mi//xlink:href='data:x,<script>alert(4)</script>'>",
         "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
-        "<b onclick=alert(1) id=a name=b class=c>x</b>",
+        "<b onclick=alert(1) id=a name=b class=c title=d lang=e dir=rtl data-x=f>x</b>",
         "<table background=http://tracker.example/x.gif><td>x</td></table>",
         "<!--[if IE]><script>alert(1)</script><![endif]-->",
         "<p>unclosed <b <script>alert(1)//",
