@@ -119,7 +119,7 @@ async def _open(shown: Tab, one: Site, more: str = "") -> None:
 async def _shoot(shown: Tab, path: Path) -> None:
     picture = Image.open(BytesIO(await shown.page.screenshot())).convert("RGB")
     # A page has few colours: a third of the bytes.
-    picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 async def main(directory: Path) -> None:

@@ -1,10 +1,13 @@
 // What changes something: releases, which go on while the page is open, and deletions.
-import { ApiError, held, json, request } from "./api.js";
+import { held, json, request } from "./api.js";
 import { $, ask, button, el, foreign, mails, say } from "./dom.js";
 
 const LISTED = 5;
 const AT_ONCE = 4;
+const MOST = 10000;
 const RETRY_SECONDS = 5;
+// No answer, the agent's "not now", and what a proxy says when the agent takes long.
+const AWAY = [0, 502, 503, 504];
 let working = 0;
 
 addEventListener("beforeunload", (event) => working && event.preventDefault());
@@ -21,42 +24,67 @@ function listed(chosen) {
   return more > 0 ? [...named, el("li", {}, `and ${more} more`)] : named;
 }
 
+/** Shows a part of the question, or not. */
+function part(dialog, name, text) {
+  $(name, dialog).hidden = !text;
+  $(`${name} p`, dialog).textContent = text;
+}
+
+/** The question of a release: to whom, and what else is allowed. `answer` adds the mails, or returns null. */
+function question(title, items, infected, again, answer) {
+  const dialog = $("#releasing");
+  $("form", dialog).reset();
+  $("h2", dialog).textContent = title;
+  $(".chosen", dialog).replaceChildren(...items);
+  $(".problem", dialog).textContent = "";
+  part(dialog, "#infected", infected);
+  part(dialog, "#again", again);
+  return ask(dialog, (given) => {
+    const recipients = given.get("recipients").split(/[\s,;]+/).filter(Boolean);
+    const wanted = { recipients, allowVirus: given.has("allowVirus"), deleteAfter: given.has("deleteAfter") };
+    return answer(wanted, given.has("again"), (problem) => ($(".problem", dialog).textContent = problem));
+  });
+}
+
 /** Asks, then releases. Resolves when it has begun; `done` is called after it has ended. */
 export async function release(chosen, done) {
-  const dialog = $("#releasing");
-  const form = $("form", dialog);
   const infected = chosen.filter((one) => one.infected || one.kind === "virus");
   const before = chosen.filter((one) => one.released.length);
-  form.reset();
-  $("h2", dialog).textContent = `Release ${mails(chosen.length)}`;
-  $(".chosen", dialog).replaceChildren(...listed(chosen));
-  $(".problem", dialog).textContent = "";
-  for (const [name, found, text] of [
-    ["#infected", infected, "infected. Without the tick they stay here."],
-    ["#again", before, "given out before. Without the tick they are left out."],
-  ]) {
-    $(name, dialog).hidden = !found.length;
-    $(`${name} p`, dialog).textContent = `${found.length} of ${chosen.length}: ${text}`;
-  }
-  const wanted = await ask(dialog, (given) => {
-    const recipients = given.get("recipients").split(/[\s,;]+/).filter(Boolean);
-    const allowVirus = given.has("allowVirus");
-    const left = (one) => (!allowVirus && infected.includes(one)) || (!given.has("again") && !recipients.length && before.includes(one));
-    const messages = chosen.filter((one) => !left(one)).map((one) => one.id);
-    if (messages.length) return { messages, recipients, allowVirus, deleteAfter: given.has("deleteAfter") };
-    $(".problem", dialog).textContent = "Nothing is left to release: see above.";
-    return null;
-  });
+  const wanted = await question(
+    `Release ${mails(chosen.length)}`,
+    listed(chosen),
+    infected.length ? `${infected.length} of ${chosen.length}: infected. Without the tick they stay here.` : "",
+    before.length ? `${before.length} of ${chosen.length}: given out before. Without the tick they are left out.` : "",
+    (given, again, refuse) => {
+      const left = (one) => (!given.allowVirus && infected.includes(one)) || (!again && !given.recipients.length && before.includes(one));
+      const messages = chosen.filter((one) => !left(one)).map((one) => one.id);
+      return messages.length ? { messages, ...given } : (refuse("Nothing is left to release: see above."), null);
+    },
+  );
   if (!wanted) return;
   const subjects = new Map(chosen.map((one) => [one.id, one.subject]));
-  work({ key: newKey(), ...wanted }, subjects).finally(done);
+  work({ key: newKey(), ...wanted }, mails(wanted.messages.length), subjects).finally(done);
+}
+
+/** The same with all that conditions find, on all pages. */
+export async function releaseAll(selector, count, done) {
+  const limit = Math.min(count, MOST);
+  const rest = count > limit ? ` The newest ${limit}: then do it again.` : "";
+  const until = selector.until ?? new Date().toISOString();
+  const wanted = await question(
+    `Release all ${mails(count)} found`,
+    [el("li", {}, `Who has a mail already does not get it again.${rest}`)],
+    "Without the tick infected mail stays here.",
+    "",
+    (given) => ({ selector: { ...selector, until, limit }, ...given }),
+  );
+  if (wanted) work({ key: newKey(), ...wanted }, mails(limit), new Map()).finally(done);
 }
 
 /** Goes on with a release until nothing is left to do. */
-async function work(wanted, subjects) {
-  const count = wanted.messages.length;
-  const bar = el("progress", { max: count, value: 0, "aria-label": "Release" });
-  const words = el("span", {}, `Releasing ${mails(count)}`);
+async function work(wanted, amount, subjects) {
+  const bar = el("progress", { "aria-label": "Release" });
+  const words = el("span", {}, `Releasing ${amount}`);
   const failures = el("ul");
   const stop = new AbortController();
   const end = button("Stop", () => stop.abort());
@@ -75,7 +103,7 @@ async function work(wanted, subjects) {
         said = tell(progress, words, bar, failures, subjects);
       } catch (error) {
         // It may come back, and goes on then: the agent knows what is done.
-        if (!(error instanceof ApiError) || (error.status && error.status !== 503)) throw error;
+        if (!AWAY.includes(error.status)) throw error;
         words.textContent = `Waiting: ${error.message}`;
         pause = RETRY_SECONDS;
       }
@@ -98,15 +126,18 @@ async function work(wanted, subjects) {
   say(said, failures.childElementCount > 0);
 }
 
-function tell({ counts, messages, nextSeconds }, words, bar, failures, subjects) {
+function tell({ counts, messages, failures: first, nextSeconds }, words, bar, failures, subjects) {
   const rest = counts.total - counts.released - counts.failed;
+  bar.max = Math.max(counts.total, 1);
   bar.value = counts.released + counts.failed;
   const said = [`${counts.released} of ${counts.total} released`];
   if (counts.failed) said.push(`${counts.failed} failed`);
   if (rest) said.push(counts.retrying ? `${rest} to be tried again` : `${rest} to go`);
+  if (counts.infected) said.push(`${counts.infected} infected left out`);
   if (nextSeconds) said.push(`next try in ${Math.ceil(nextSeconds)} s`);
   words.textContent = said.join(", ");
-  const wrong = messages.filter((one) => ["Failed", "Retrying"].includes(one.result));
+  // Of a release by conditions the first alone are known.
+  const wrong = messages.length ? messages.filter((one) => ["Failed", "Retrying"].includes(one.result)) : first;
   failures.replaceChildren(
     ...wrong.map((one) =>
       el("li", {}, foreign(subjects.get(one.id) || one.id), ` – ${one.result === "Failed" ? "failed" : "to be tried again"}: `, foreign(one.reply || one.reason || "")),

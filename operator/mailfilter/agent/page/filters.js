@@ -11,6 +11,14 @@ export function conditions() {
   return new URLSearchParams(given().map(([name, value]) => [name, MOMENTS.includes(name) ? new Date(value).toISOString() : value]));
 }
 
+/** The conditions as a release has them; null when there are none, or others than a release knows. */
+export function selector() {
+  const found = Object.fromEntries(conditions());
+  if (!Object.keys(found).length || found.released || found.seen) return null;
+  for (const name of ["minScore", "maxScore"]) if (name in found) found[name] = Number(found[name]);
+  return found;
+}
+
 /** Writes the form into the address, so that it can be kept and reloaded. */
 export function keep(open) {
   const hash = new URLSearchParams([...given(), ...(open ? [["id", open]] : [])]).toString();

@@ -11,11 +11,14 @@ let here = -1;
 let before = [null];
 let next = null;
 let loads = 0;
+let total = 0;
 const told = { open: () => {}, changed: () => {} };
 
 export const on = (name, act) => (told[name] = act);
 export const current = () => items[here] ?? null;
 export const known = (id) => items.find((one) => one.id === id) ?? null;
+/** How many mails meet the conditions, on all pages. */
+export const count = () => total;
 /** What an action is about: what is chosen, or else where the keyboard is. */
 export const meant = () => (chosen.size ? items.filter((one) => chosen.has(one.id)) : current() ? [current()] : []);
 
@@ -34,6 +37,7 @@ export async function load(first = false) {
   const id = current()?.id;
   items = page.items;
   next = page.next;
+  total = page.total;
   chosen = new Set(items.map((one) => one.id).filter((one) => chosen.has(one)));
   here = items.findIndex((one) => one.id === id);
   if (here < 0) here = items.length ? 0 : -1;
@@ -120,15 +124,15 @@ export function marks(open) {
 export function choose(id, yes = !chosen.has(id)) {
   if (yes) chosen.add(id);
   else chosen.delete(id);
-  count();
+  tell();
 }
 
 export function chooseAll(yes = chosen.size < items.length) {
   chosen = new Set(yes ? items.map((one) => one.id) : []);
-  count();
+  tell();
 }
 
-function count() {
+function tell() {
   marks();
   say(`${mails(chosen.size)} chosen`);
 }

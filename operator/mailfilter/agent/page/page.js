@@ -84,6 +84,11 @@ const release = run(async (chosen) => {
   list.unchoose();
 });
 
+const releaseAll = run(async () => {
+  const selector = filters.selector();
+  if (selector && list.count()) await act.releaseAll(selector, list.count(), reload);
+});
+
 const remove = run(async (chosen) => {
   if (!chosen.length || !(await act.remove(chosen))) return;
   if (chosen.some((one) => one.id === mail.opened()?.id)) close();
@@ -138,10 +143,12 @@ list.on("open", (one) => open(one.id));
 list.on("changed", () => {
   const none = !list.meant().length;
   for (const id of ["#release", "#delete", "#see"]) $(id).disabled = none;
+  $("#release-all").disabled = !list.count() || !filters.selector();
 });
 filters.changed(() => search());
 $("#all").addEventListener("change", (event) => list.chooseAll(event.target.checked));
 $("#release").addEventListener("click", () => release(list.meant()));
+$("#release-all").addEventListener("click", releaseAll);
 $("#delete").addEventListener("click", () => remove(list.meant()));
 $("#see").addEventListener("click", () => see(list.meant()));
 $("#newer").addEventListener("click", run(() => list.turn(false)));
