@@ -64,6 +64,10 @@ def at(name: str, value: str) -> tuple[str, Object]:
         },
         "ClientPattern": {"lists": {"clients": {"deny": [value]}}},
         "IpAddress": {"spam": {"dnsServers": [value]}},
+        "Timestamp": {"releasedSenders": [{"sender": "a@b", "release": "r", "time": value}]},
+        "SenderAddress": {
+            "releasedSenders": [{"sender": value, "release": "r", "time": "2026-11-25T00:00:00Z"}],
+        },
         "SenderPattern": {"lists": {"allow": [value]}},
         "SenderRegexp": {"lists": {"scores": [{"senderRegexp": value, "score": 1}]}},
         "HeaderFrom": {"notifications": {"headerFrom": value}},

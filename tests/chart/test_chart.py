@@ -77,7 +77,7 @@ def test_rights_are_the_same_in_both_modes_and_least(render: Render) -> None:
     assert ("", "pods/exec") not in verbs
     assert not any(group == "rbac.authorization.k8s.io" for group, _ in verbs)
     assert verbs["", "pods"] & WRITES == {"patch"}
-    assert verbs["mailfilter.dev", "mailfilters"] & WRITES == set()
+    assert verbs["mailfilter.dev", "mailfilters"] & WRITES == {"patch"}
     assert verbs["mailfilter.dev", "quarantinereleases"] & WRITES == {"delete"}
 
 

@@ -264,12 +264,15 @@ def test_messages_fail_for_themselves(gateway: Gateway) -> None:
     assert gateway.post.expect(good).recipients == ["bob@example.com"]
 
 
-def test_a_finished_release_is_deleted_when_its_time_has_come(gateway: Gateway) -> None:
-    mail = offer()
-    (held,) = gateway.held(mail)
-    name = create(gateway, held, ttlSecondsAfterFinished=1)
+def test_a_finished_release_is_deleted_when_its_time_has_come_and_its_sender_stays_allowed(gateway: Gateway) -> None:
+    mail, later = offer(), offer()
+    (held,) = gateway.held(mail, sender="partner@sender.example")
+    name = create(gateway, held, allowSender=True, ttlSecondsAfterFinished=1)
     wait_for(lambda: gateway.cluster.find("qrel", name, gateway.namespace) is None, f"the end of {name}")
     assert gateway.post.expect(mail).recipients == ["bob@example.com"]
+    gateway.cluster.wait_condition("mailfilter", gateway.name, gateway.namespace, "Ready")
+    gateway.send(later, sender="partner@sender.example")
+    assert gateway.post.expect(later).recipients == ["bob@example.com"]
 
 
 def test_a_release_for_a_gateway_that_is_not_there_waits_and_says_so(gateway: Gateway) -> None:

@@ -49,6 +49,8 @@ ACCEPTED: dict[str, list[str]] = {
         ".例え.jp",
         "example.com.",
     ],
+    "Timestamp": ["2026-11-25T00:00:00Z"],
+    "SenderAddress": ["a@example.com", "user+tag@example.com", "b=c@lists.example", "root@localhost"],
     "SenderRegexp": [
         r"^(inkjetplanet|marketopt|MakeMoney)\d*@",
         r"@[a-z0-9.-]*example\.com$",
@@ -116,6 +118,8 @@ REFUSED: dict[str, list[str]] = {
     ],
     "AliasTarget": [*_EVERYWHERE, "", "bob", "a@b, c@d", "|cmd", "/file", ":include:/x@y"],
     "LocalPart": [*_EVERYWHERE, "", "a@b", "#a", "Info", ".a", "a" * 65],
+    "Timestamp": ["", "2026-11-25", "2026-11-25T00:00:00+01:00", "2026-11-25T00:00:00.5Z", "now"],
+    "SenderAddress": ["", "example.com", "A@example.com", "a@Example.com", "user@*", "<>", "a*@b", "<a@b>", "a b@c"],
     "SenderPattern": [
         *_EVERYWHERE,
         "",

@@ -136,6 +136,7 @@ FULL: Object = {
         "presets": ["ClassicScores"],
         "from": [{"configMap": {"name": "pests", "key": "senders"}, "list": "Deny"}],
     },
+    "releasedSenders": [{"sender": "news@sender.example", "release": "r-1", "time": "2026-11-25T00:00:00Z"}],
     "notifications": {
         "virusAdmin": "Virus@example.net",
         "spamAdmin": "spam@example.net",

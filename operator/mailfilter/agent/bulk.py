@@ -146,7 +146,7 @@ class BulkReleases:
                     before = None if tired else next(due, None)
                     if before is None:
                         return
-                    result = await self._try(wanted, before, job.chosen.mails[before.id])
+                    result = await self._try(wanted, before, job, file)
                 in_vain = result.result == "Retrying" or result.reason == Reason.INTERRUPTED
                 refused = refused + 1 if in_vain else 0
                 if result.result == "Retrying":
@@ -165,15 +165,25 @@ class BulkReleases:
             return refused >= REFUSALS
         raise error
 
-    async def _try(self, wanted: BulkRequest, before: MessageResult, missing: tuple[str, ...]) -> MessageResult:
+    async def _try(self, wanted: BulkRequest, before: MessageResult, job: Job, file: JobFile) -> MessageResult:
         request = ReleaseRequest(
             key=wanted.key,
             message=before.id,
-            recipients=missing or tuple(wanted.recipients),
+            recipients=job.chosen.mails[before.id] or tuple(wanted.recipients),
             allow_virus=wanted.allow_virus,
         )
         found = await self._releases.release(request)
-        if wanted.delete_after and found.result is Result.RELEASED:
+        released = found.result is Result.RELEASED
+        if (
+            wanted.allow_sender
+            and released
+            and found.sender
+            and found.sender not in job.senders
+            and not job.more_senders
+        ):
+            file.allow(found.sender)
+            job.allow(found.sender)
+        if wanted.delete_after and released:
             try:
                 await asyncio.to_thread(self._delete, found)
             except OSError as error:
@@ -232,5 +242,7 @@ def _progress(job: Job, next_seconds: float | None) -> ReleaseProgress:
         failures=job.failures(),
         messages=job.messages(),
         more=job.chosen.more,
+        senders=tuple(job.senders),
+        more_senders=job.more_senders,
         next_seconds=next_seconds,
     )

@@ -1,7 +1,8 @@
 """What a release has to do and what it has done: a file on the volume, so that any agent goes on where another ended.
 
-The file `.jobs/<key>` has a line with what was chosen, once for all, then a line for each mail that is done. Who works
-on it holds its lock. A line without its end was not written to the end: it counts for nothing.
+The file `.jobs/<key>` has a line with what was chosen, once for all, then a line for each mail that is done and for
+each sender who is to be allowed. Who works on it holds its lock. A line without its end was not written to the end: it
+counts for nothing.
 """
 
 import fcntl
@@ -11,13 +12,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from mailfilter.api.fields import Model
 from mailfilter.api.status import MessageResult, ReleaseCounts
 
 DIRECTORY = ".jobs"
 LISTED_FAILURES = 20
+LISTED_SENDERS = 100
 
 
 class Chosen(Model):
@@ -33,6 +35,13 @@ class Chosen(Model):
     """More mail than the limit was found."""
 
 
+class Sender(Model):
+    """Somebody whose mail was released and who is to be allowed."""
+
+    sender: str
+    """Envelope sender."""
+
+
 class Job:
     """A release as its file has it, and the tries since this agent took it up."""
 
@@ -44,6 +53,17 @@ class Job:
         self._failures: list[MessageResult] = []
         self._failed = 0
         self._done: dict[str, MessageResult] = {}
+        self.senders: list[str] = []
+        """Who is to be allowed, each once."""
+        self.more_senders = False
+        """There are more of them."""
+
+    def allow(self, sender: str) -> None:
+        """A sender's mail was released."""
+        if len(self.senders) == LISTED_SENDERS:
+            self.more_senders = True
+        else:
+            self.senders.append(sender)
 
     def put_off(self, result: MessageResult) -> None:
         """A mail is to be tried again."""
@@ -82,6 +102,9 @@ class Job:
         return tuple((self._done | self.open)[one] for one in self.chosen.mails) if self.chosen.by_id else ()
 
 
+_line: TypeAdapter[Sender | MessageResult] = TypeAdapter(Sender | MessageResult)
+
+
 class JobFile:
     """The file of a job, whose lock this process has."""
 
@@ -107,6 +130,10 @@ class JobFile:
         """Writes down that a mail is done. A crash of the machine may lose it: amavis' own record does not. Raises
         OSError."""
         self._append(result)
+
+    def allow(self, sender: str) -> None:
+        """Writes down whose mail was released, before that mail is deleted. Raises OSError."""
+        self._append(Sender(sender=sender))
 
     def _append(self, line: Model) -> None:
         data = line.model_dump_json(by_alias=True, exclude_none=True).encode() + b"\n"
@@ -170,8 +197,12 @@ def parsed(content: bytes) -> Job | None:
         return None
     for line in others:
         try:
-            job.end(MessageResult.model_validate_json(line))
+            said = _line.validate_json(line)
         except ValidationError:
             # Damaged: the mail is asked about again, which sends nothing twice.
             continue
+        if isinstance(said, Sender):
+            job.allow(said.sender)
+        else:
+            job.end(said)
     return job

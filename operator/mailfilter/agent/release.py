@@ -78,6 +78,8 @@ class ReleaseAnswer(Model):
     reason: Reason | None = None
     reply: str
     """The reply that decided, or a sentence when none did."""
+    sender: str = ""
+    """Envelope sender of a mail that is still held and not infected; of bounces none."""
     recipients: tuple[RecipientAnswer, ...] = ()
 
 
@@ -136,7 +138,8 @@ class Releases:
             sent = [address for address in missing if address not in unknown]
             if sent:
                 replies |= by_recipient(sent, await self._send(past.state, request, mail_id, sent))
-        return judge(request.message, wanted, replies)
+        found = judge(request.message, wanted, replies)
+        return found if _is_infected(request, mail) else found.model_copy(update={"sender": mail.sender})
 
     async def _send(self, state: State, request: ReleaseRequest, mail_id: str, recipients: list[str]) -> list[str]:
         if state is State.RUNNING:
@@ -184,10 +187,14 @@ def _held(path: Path) -> HeldMail:
 def _check(request: ReleaseRequest, mail_id: str, mail: HeldMail, wanted: Iterable[str]) -> None:
     if mail.mail_id != mail_id:
         raise RefusalError(Reason.ID_MISMATCH, f"the file's X-Quarantine-ID is {mail.mail_id!r}")
-    if not request.allow_virus and (mail.infected or request.message.startswith("virus/")):
+    if not request.allow_virus and _is_infected(request, mail):
         raise RefusalError(Reason.VIRUS_NOT_ALLOWED, "; ".join(mail.alerts) or "held because of a virus")
     if not wanted:
         raise RefusalError(Reason.NOTHING_TO_DO, "the file names no recipient who is owed the mail")
+
+
+def _is_infected(request: ReleaseRequest, mail: HeldMail) -> bool:
+    return mail.infected or request.message.startswith("virus/")
 
 
 def by_recipient(recipients: list[str], replies: list[str]) -> dict[str, str]:

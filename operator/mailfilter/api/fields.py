@@ -96,6 +96,13 @@ _SENDER_PATTERN = (
     254,
 )
 SenderPattern = _matching(*_SENDER_PATTERN)
+# The form in which an address is looked up.
+SenderAddress = _matching(
+    rf"{_SENDER}@{_DOMAIN}".replace("A-Z", ""),
+    "must be a mail address in lower case such as user@example.com",
+    254,
+    many=True,
+)
 SenderPatternOverride = _matching(*_SENDER_PATTERN, many=True)
 ClientPattern = _matching(
     # A name ends in a label that is no number, or 300.1.1.1 would be one.
@@ -174,6 +181,12 @@ QuarantineId = _matching(
     r"(?:spam|virus|banned|bad-header)/(?:[A-Za-z0-9]/)?[A-Za-z0-9][A-Za-z0-9_-]{5,30}(?:\.gz)?",
     "must be a quarantine id as amavis logs it, such as spam/h/hAbcDEfgh123.gz or virus/x/xAbcDEfgh123",
     64,
+)
+Timestamp = _matching(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z",
+    "must be a time in UTC such as 2026-11-25T00:00:00Z",
+    20,
+    many=True,
 )
 Score = Annotated[float, Field(ge=-10000, le=10000)]
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -14,6 +14,7 @@ from mailfilter.api.lists import Lists
 from mailfilter.api.outgoing import DKIM_DOMAINS, Outgoing
 from mailfilter.api.overrides import Recipient
 from mailfilter.api.pods import Amavis, Clamd, Freshclam, Postfix, Quarantine
+from mailfilter.api.released import ReleasedSender
 from mailfilter.api.scopes import LEVELS, Scope, Verdicts, scopes
 from mailfilter.api.verdicts import BadHeader, Banned, Notifications, Spam, Virus
 
@@ -121,6 +122,15 @@ class MailFilterSpec(Model):
     """Mail with a broken header."""
     lists: Lists = Lists()
     """Allowed and denied senders."""
+    released_senders: Annotated[
+        list[ReleasedSender],
+        Field(
+            max_length=500,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["sender"]},
+        ),
+    ] = []
+    """Senders whom releases with `allowSender` have allowed: they are added to lists.allow. Releases write it, each as
+    a field manager of its own, so an apply of your manifest leaves it alone. Delete an entry to revoke it."""
     notifications: Notifications = Notifications()
     """Notices to administrators."""
     quarantine: Quarantine = Quarantine()

@@ -33,6 +33,10 @@ class Release(Model):
     delete_after: bool = False
     """Whether a mail is deleted from the quarantine as soon as all its blocked envelope recipients were given it."""
 
+    allow_sender: bool = False
+    """Whether the envelope senders of the mail are allowed from now on (spec.releasedSenders of the MailFilter): a
+    hundred at most, of mail that was released and is not infected, when the release has ended."""
+
     @model_validator(mode="after")
     def _either(self) -> Self:
         if (self.messages is None) == (self.selector is None):
@@ -69,5 +73,9 @@ class ReleaseProgress(Model):
     """All, of a release by ids; none of one by selector."""
     more: bool = False
     """More mail than the selector's limit was found."""
+    senders: tuple[str, ...] = ()
+    """With `allowSender`: envelope senders of the released mails that are not infected."""
+    more_senders: bool = False
+    """There are more of them than are told."""
     next_seconds: Annotated[float, Field(ge=0)] | None
     """When to ask again, for there is more to do; null when all is done."""

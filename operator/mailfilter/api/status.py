@@ -251,6 +251,17 @@ class MessageFailure(Model):
     """The last reply."""
 
 
+class SenderResult(Model):
+    """What came of `allowSender` for one sender."""
+
+    sender: str
+    """Envelope sender."""
+    result: Literal["Allowed", "Present", "Refused"]
+    """Allowed: the entry was made. Present: the sender was allowed already."""
+    message: str | None = None
+    """Why it was refused."""
+
+
 class QuarantineReleaseStatus(Model):
     """How far a release is."""
 
@@ -270,6 +281,11 @@ class QuarantineReleaseStatus(Model):
         Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]}),
     ] = []
     """By message, of a release that names them."""
+    senders: Annotated[
+        list[SenderResult],
+        Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["sender"]}),
+    ] = []
+    """With `allowSender`, once the release has ended."""
     conditions: Conditions = []
     """Complete: True when every message is released or has failed for good."""
     observed_generation: int | None = None

@@ -122,6 +122,12 @@ class Api:
         path = _path(body["apiVersion"], body["kind"], metadata["namespace"], metadata["name"])
         return await self._apply(body, path)
 
+    async def add(self, body: Object, manager: str) -> None:
+        """Server-side apply as another manager, who takes nothing from others: it is a conflict if they differ."""
+        metadata = body["metadata"]
+        path = _path(body["apiVersion"], body["kind"], metadata["namespace"], metadata["name"])
+        await self._apply(body, path, manager, force=False)
+
     async def apply_status(self, kind: str, namespace: str, name: str, status: Object) -> Object:
         """Server-side apply of the status of one of our resources."""
         body = {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "status": status}
@@ -148,15 +154,15 @@ class Api:
         path = _path(body["apiVersion"], body["kind"], body["metadata"]["namespace"])
         return await self._call("post", body["kind"], path, body=body)
 
-    async def _apply(self, body: Object, path: str) -> Object:
+    async def _apply(self, body: Object, path: str, manager: str = FIELD_MANAGER, *, force: bool = True) -> Object:
         return await self._call(
             "patch",
             body["kind"],
             path,
             body=body,
             content_type="application/apply-patch+yaml",
-            field_manager=FIELD_MANAGER,
-            force_conflicts=True,
+            field_manager=manager,
+            force_conflicts=force,
         )
 
     async def _call(self, verb: str, kind: str, path: str, **options: Any) -> Object:

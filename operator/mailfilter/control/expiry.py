@@ -15,6 +15,8 @@ from mailfilter.control.facts import Facts
 Object = dict[str, Any]
 
 EVERY_SECONDS = 60.0
+# Where held mail is kept for ever there are only records of past releases to be deleted.
+TIDY_SECONDS = 3600.0
 DAY_SECONDS = 86400
 ENDED = ("Released", "PartiallyReleased", "Failed")
 
@@ -22,17 +24,18 @@ log = logging.getLogger(__name__)
 
 
 class Expiry:
-    """Has the agents delete what was held for long enough, or is too much."""
+    """Has the agents delete what was held for long enough, or is too much, and what releases have left behind."""
 
     def __init__(self, agents: Agents) -> None:
         self._agents = agents
         self._last: dict[Key, float] = {}
 
     async def run(self, key: Key, facts: Facts, token: str, releases: Iterable[Object]) -> None:
-        """Asks one agent, for all of them have the same volume. What goes wrong is tried again a minute later."""
+        """Asks one agent, for all of them have the same volume. What goes wrong is tried again at the next time."""
         wanted = request(facts.spec, [body for body in releases if _of(body, key)])
         pod = next((pod for pod in facts.of("amavis") if pod.ready and pod.ip), None)
-        if not wanted or not pod or time.monotonic() - self._last.get(key, -EVERY_SECONDS) < EVERY_SECONDS:
+        pause = EVERY_SECONDS if wanted["seconds"] or "maxBytes" in wanted else TIDY_SECONDS
+        if not pod or time.monotonic() - self._last.get(key, -pause) < pause:
             return
         assert pod.ip  # noqa: S101 - for the type checker
         self._last[key] = time.monotonic()
@@ -46,8 +49,8 @@ class Expiry:
         self._last.pop(key, None)
 
 
-def request(spec: MailFilterSpec, releases: Iterable[Object]) -> Object | None:
-    """What the agent is asked to delete; None when held mail is kept for ever."""
+def request(spec: MailFilterSpec, releases: Iterable[Object]) -> Object:
+    """What the agent is asked to delete; no bounds where held mail is kept for ever."""
     kept = spec.quarantine
     days = {
         "spam": kept.retention.spam,
@@ -56,8 +59,6 @@ def request(spec: MailFilterSpec, releases: Iterable[Object]) -> Object | None:
         "bad-header": kept.retention.bad_header,
     }
     seconds = {kind: one * DAY_SECONDS for kind, one in days.items() if one}
-    if not seconds and kept.max_size is None:
-        return None
     waiting = [body for body in releases if (body.get("status") or {}).get("phase") not in ENDED]
     wanted: Object = {
         "seconds": seconds,

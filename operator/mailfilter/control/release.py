@@ -7,6 +7,8 @@ here only makes the same question be asked once more. Without questions nothing 
 
 import logging
 from base64 import b64decode
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,9 +16,11 @@ from pydantic import ValidationError
 
 from mailfilter.api import API_VERSION
 from mailfilter.api.release import QuarantineReleaseSpec, ReleaseProgress
+from mailfilter.api.status import SenderResult
 from mailfilter.cluster.agents import AgentError, Agents
 from mailfilter.cluster.api import Api
 from mailfilter.cluster.queue import Key
+from mailfilter.control.allow import allow
 from mailfilter.control.cache import Cache
 from mailfilter.control.conditions import Observation, merged, no, timestamp, yes
 from mailfilter.control.events import record
@@ -93,6 +97,8 @@ class ReleaseLoop:
         old = body.get("status") or {}
         complete, counts = outcome(progress), progress.counts
         ended = complete.status == "True"
+        senders = await allow(self._api, body, progress.senders) if ended and progress.senders else []
+        complete = replace(complete, message=complete.message + _allowed(senders, more=progress.more_senders))
         if ended or (counts.retrying and not (old.get("counts") or {}).get("retrying")):
             reason = complete.reason if ended else "Retrying"
             await record(self._api, body, "Normal" if reason == "Released" else "Warning", reason, complete.message)
@@ -108,6 +114,7 @@ class ReleaseLoop:
             counts=told["counts"],
             failures=failures,
             messages=told["messages"],
+            senders=[one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in senders],
         )
 
     async def _write(self, body: Object, complete: Observation, **news: Any) -> Object:
@@ -136,6 +143,16 @@ class ReleaseLoop:
             API_VERSION, "QuarantineRelease", metadata["namespace"], metadata["name"], metadata["uid"]
         )
         return None
+
+
+def _allowed(senders: list[SenderResult], *, more: bool) -> str:
+    """What came of `allowSender`, for people."""
+    counts = Counter(one.result for one in senders)
+    refused = next((one for one in senders if one.result == "Refused"), None)
+    found = f". Senders allowed from now on: {counts['Allowed']}" if senders else ""
+    if refused:
+        found += f"; refused: {counts['Refused']} ({refused.sender}: {refused.message})"
+    return f"{found}; there are more senders, which are not allowed" if senders and more else found
 
 
 def phase(progress: ReleaseProgress) -> str:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from mailfilter.control.allow import MANAGER
 from mailfilter.plan.owned import part
 
 Object = dict[str, Any]
@@ -20,7 +21,11 @@ def _before(live: Object) -> Object:
     entries = [
         entry
         for entry in metadata.get("managedFields", [])
-        if entry.get("operation") == "Apply" and not entry.get("subresource") and "f:spec" in entry["fieldsV1"]
+        if entry.get("operation") == "Apply"
+        and not entry.get("subresource")
+        and "f:spec" in entry["fieldsV1"]
+        # What releases have added is nobody's manifest.
+        and not str(entry.get("manager")).startswith(MANAGER)
     ]
     if text := metadata.get("annotations", {}).get(LAST_APPLIED):
         applied = json.loads(text)

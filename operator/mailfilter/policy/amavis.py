@@ -7,7 +7,7 @@ from typing import Any
 from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.policy import banned, outgoing
 from mailfilter.policy.keys import BySetting, domain_keys
-from mailfilter.policy.senders import lists_by_key, normalised
+from mailfilter.policy.senders import gateway_lists, lists_by_key
 from mailfilter.policy.spamrules import unix_lines
 
 POLICY_VERSION = 2
@@ -56,7 +56,7 @@ def policy(spec: MailFilterSpec, sender_files: dict[str, str] | None = None) -> 
         "logLevel": spec.amavis.log_level,
         "banned": settings.of(lambda one: banned.rules(one.banned)),
         "senders": {
-            "default": normalised(spec.lists).document(),
+            "default": gateway_lists(spec).document(),
             "by": lists_by_key(spec),
             "files": sender_files or {},
             "quarantineDenied": spec.lists.quarantine_denied,

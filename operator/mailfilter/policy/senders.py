@@ -101,9 +101,28 @@ def normalised(lists: Lists | OwnLists, where: str = "spec.lists") -> Normalised
     return found
 
 
+def gateway_lists(spec: MailFilterSpec) -> Normalised:
+    """The keys of the spec's lists, and of the senders that releases have allowed."""
+    found = normalised(spec.lists)
+    for one in spec.released_senders:
+        try:
+            found.allow.append(_known_key(one.sender))
+        except PatternError as error:
+            found.refused.append(f"spec.releasedSenders: {error}")
+    found.allow = sorted(set(found.allow))
+    return found
+
+
+def matching(address: str) -> set[str]:
+    """All keys that match an address, itself a key."""
+    user, _, domain = address.rpartition("@")
+    labels = domain.split(".")
+    return {address, f"{user}@", domain, *(f".{'.'.join(labels[start:])}" for start in range(len(labels)))}
+
+
 def all_lists(spec: MailFilterSpec) -> Iterator[Normalised]:
     """The lists of the spec, then those of its domains and recipients."""
-    yield normalised(spec.lists)
+    yield gateway_lists(spec)
     for scope in spec.scopes():
         yield _own(scope)
 

@@ -46,6 +46,7 @@ async def test_b04_the_blocked_recipients_get_it_and_nobody_else(quarantine, ama
         "result": "Released",
         "reason": None,
         "reply": TAKEN,
+        "sender": "alice@client.test",
         "recipients": ({"address": "bob@example.test", "released": True, "reply": TAKEN, "queueId": "4F1"},),
     }
     assert [line for line in lines(amavis) if line.startswith("recipient")] == ["recipient=<bob@example.test>"]

@@ -39,8 +39,12 @@ class Agents:
             raise AgentError(self.trouble)
 
 
-def test_without_bounds_nothing_is_asked() -> None:
-    assert request(spec(), [release()]) is None
+def test_without_bounds_no_mail_is_deleted() -> None:
+    assert request(spec(), [release("r")]) == {
+        "seconds": {},
+        "keep": ["spam/a/rAbcDEfgh123"],
+        "releases": ["uid-r"],
+    }
 
 
 def test_bounds_become_seconds_and_bytes() -> None:
@@ -64,7 +68,6 @@ def test_bounds_become_seconds_and_bytes() -> None:
 )
 def test_b64_what_is_to_be_released_is_kept(phase: str | None, kept: bool) -> None:
     wanted = request(spec(quarantine=KEPT), [release("r", phase)])
-    assert wanted
     assert (wanted["keep"], wanted["releases"]) == ((["spam/a/rAbcDEfgh123"], ["uid-r"]) if kept else ([], []))
 
 
@@ -87,9 +90,18 @@ async def test_once_a_minute_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(agents.asked) == 2
 
 
+async def test_without_bounds_records_are_tidied_once_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    agents = Agents()
+    expiry = Expiry(agents)
+    monkeypatch.setattr(module, "EVERY_SECONDS", 0.0)
+    for _ in range(3):
+        await expiry.run(KEY, facts(), "token", [])
+    assert [one["seconds"] for one in agents.asked] == [{}]
+    await expiry.run(KEY, facts(**KEPT), "token", [])
+    assert len(agents.asked) == 2, "a bound that is set is in force at once"
+
+
 async def test_nobody_is_asked_who_is_not_ready() -> None:
     agents = Agents()
     await Expiry(agents).run(KEY, facts(ready=False, **KEPT), "token", [])
-    assert agents.asked == []
-    await Expiry(agents).run(KEY, facts(), "token", [])
     assert agents.asked == []

@@ -14,6 +14,7 @@ from mailfilter.control import release as module
 from mailfilter.control.cache import Cache
 from mailfilter.control.conditions import timestamp
 from mailfilter.control.release import ReleaseLoop
+from support.samples import SMALL, with_changes
 
 Object = dict[str, Any]
 KEY = ("mail", "let-it-go")
@@ -43,6 +44,8 @@ class World:
         self.answers = answers or {}
         self.chosen: list[str] | None = None
         self.more, self.infected = False, 0
+        self.senders: list[str] = []
+        self.released_senders: list[list[Object]] = []
         self.trouble: list[Exception | Object] = []
         self.pods = [pod("10.0.0.5")]
         self.token: str | None = "secret"  # noqa: S105 - not one
@@ -63,6 +66,10 @@ class World:
         if kind == "Secret":
             assert (namespace, name) == ("mail", "mx-agent")
             found = {"data": {"token": b64encode(self.token.encode()).decode()}} if self.token else None
+        elif kind == "MailFilter":
+            assert (namespace, name) == ("mail", "mx")
+            entries = self.released_senders[-1] if self.released_senders else []
+            found = {"metadata": {"uid": "uid-mx"}, "spec": with_changes(SMALL, releasedSenders=entries)}
         else:
             assert (kind, namespace, name) == ("QuarantineRelease", *KEY)
             found = copy.deepcopy(self.body)
@@ -80,6 +87,11 @@ class World:
         self.body["status"] = copy.deepcopy(status)
         self._step()
         return copy.deepcopy(self.body)
+
+    async def add(self, body: Object, manager: str) -> None:
+        assert manager == "quarantinerelease-uid-7"
+        self.released_senders.append(body["spec"]["releasedSenders"])
+        self._step()
 
     async def create(self, body: Object) -> Object:
         self.events.append(body)
@@ -126,6 +138,7 @@ class World:
             "failures": [one for one in messages if one["result"] != "Released"][:20],
             "messages": messages if "messages" in request else [],
             "more": self.more,
+            "senders": self.senders if request["allowSender"] else [],
             "nextSeconds": 7.5 if counts["retrying"] else None,
         }
 
@@ -154,7 +167,7 @@ def pod(address: str | None, *, ready: bool = True, **metadata: Any) -> Object:
 
 
 async def test_released() -> None:
-    world = World(recipients=["bob@example.com"], allowVirus=True, deleteAfter=True)
+    world = World(recipients=["bob@example.com"], allowVirus=True, deleteAfter=True, allowSender=True)
     assert await world.run() is None
     assert world.asked == [
         {
@@ -163,6 +176,7 @@ async def test_released() -> None:
             "recipients": ["bob@example.com"],
             "allowVirus": True,
             "deleteAfter": True,
+            "allowSender": True,
         },
     ]
     assert (world.status["phase"], world.status["progress"]) == ("Released", "1/1")
@@ -363,9 +377,10 @@ def outcome(world: World) -> Object:
 
 
 def make_all() -> World:
-    return World(
-        FIRST, SECOND, "spam/c/cAbcDEfgh123", answers={SECOND: [RETRY, RELEASED], "spam/c/cAbcDEfgh123": [FAILED]}
-    )
+    answers = {SECOND: [RETRY, RELEASED], "spam/c/cAbcDEfgh123": [FAILED]}
+    world = World(FIRST, SECOND, "spam/c/cAbcDEfgh123", answers=answers, allowSender=True)
+    world.senders = ["alice@client.test"]
+    return world
 
 
 async def settle(world: World, attend: Callable[[], None] = lambda: None) -> None:
@@ -383,7 +398,7 @@ async def test_a_crash_at_any_call_sends_nothing_twice() -> None:
     undisturbed = make_all()
     await settle(undisturbed)
     assert undisturbed.status["phase"] == "PartiallyReleased"
-    assert undisturbed.calls == 12
+    assert undisturbed.calls == 14
     for crash_at in range(1, undisturbed.calls + 1):
         world = make_all()
         world.crash_at = crash_at
@@ -393,3 +408,26 @@ async def test_a_crash_at_any_call_sends_nothing_twice() -> None:
         assert {request["key"] for request in world.asked} == {"uid-7"}
         assert world.deliveries == 2, crash_at
         assert outcome(world) == outcome(undisturbed), crash_at
+        assert [one["sender"] for one in world.released_senders[-1]] == ["alice@client.test"]
+
+
+async def test_senders_are_allowed_at_the_end_and_once() -> None:
+    world = make_all()
+    world.senders.append("boss@" + SMALL["domains"][0]["name"])
+    assert await world.run() == 7.5
+    assert world.released_senders == []
+    await settle(world)
+    allowed, refused = world.status["senders"]
+    assert allowed == {"sender": "alice@client.test", "result": "Allowed"}
+    assert refused["result"] == "Refused"
+    assert "Senders allowed from now on: 1; refused: 1 (boss@" in world.complete()["message"]
+    await settle(world)
+    assert len(world.released_senders) == 1, "what the user has deleted since is not made again"
+
+
+async def test_without_the_wish_the_mailfilter_is_not_touched() -> None:
+    world = World()
+    world.senders = ["alice@client.test"]
+    await settle(world)
+    assert world.released_senders == []
+    assert world.status["senders"] == []

@@ -43,6 +43,7 @@ FIELDS = {"f:hostname": {}, "f:admin": {}, "f:spam": {"f:killLevel": {}}}
                 entry(FIELDS),
                 entry({"f:amavis": {}}, operation="Update", time="2026-11-25T11:00:00Z"),
                 entry({"f:amavis": {}}, subresource="status", time="2026-11-25T11:00:00Z"),
+                entry({"f:amavis": {}}, manager="quarantinerelease-7", time="2026-11-25T11:00:00Z"),
             ]
         },
     ],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mailfilter.api.lists import Lists
 from mailfilter.policy.amavis import policy
 from mailfilter.policy.presets import CLASSIC_SCORES
-from mailfilter.policy.senders import PatternError, all_lists, key, lists_by_key, normalised
+from mailfilter.policy.senders import PatternError, all_lists, gateway_lists, key, lists_by_key, matching, normalised
 from support.fieldcases import ACCEPTED, REFUSED
 from support.samples import Object, spec
 
@@ -185,3 +185,23 @@ def test_a_preset_comes_after_what_is_said() -> None:
 def test_the_classic_table_reads_as_it_did(sender: str, points: float | None) -> None:
     rules = [score for score in CLASSIC_SCORES if score.sender_regexp]
     assert next((one.score for one in rules if re.search(str(one.sender_regexp), sender, re.I)), None) == points
+
+
+def test_senders_of_released_mail_are_allowed_with_the_others() -> None:
+    entry = {"release": "r", "time": "2026-11-25T00:00:00Z"}
+    released = [{"sender": one, **entry} for one in ("b@client.test", "a@client.test", "a@1.2")]
+    given = spec(lists={"allow": ["z.test", "B@client.test"]}, releasedSenders=released)
+    assert policy(given)["senders"]["default"]["allow"] == ["a@client.test", "b@client.test", "z.test"]
+    assert gateway_lists(given).refused[0].startswith("spec.releasedSenders: a@1.2 is none of user@example.com")
+    assert sum(len(one.allow) for one in all_lists(given)) == 3
+
+
+def test_all_keys_that_match_an_address() -> None:
+    assert matching("a+b@x.client.test") == {
+        "a+b@x.client.test",
+        "a+b@",
+        "x.client.test",
+        ".x.client.test",
+        ".client.test",
+        ".test",
+    }

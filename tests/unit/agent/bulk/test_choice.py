@@ -1,75 +1,12 @@
-"""POST /v1/releases: many held mails, whoever dies meanwhile."""
+"""Which mails a release gives back, to whom, and what it says of them."""
 
 import asyncio
-import contextlib
-import os
 from collections import Counter
 
 import pytest
-from aiohttp import web
-from prometheus_client import CollectorRegistry
 
 from mailfilter.agent import bulk as module
-from mailfilter.agent.bulk import BulkReleases, BulkRequest
-from mailfilter.agent.index import Index
-from mailfilter.agent.jobs import Jobs
-from mailfilter.agent.release import Releases
-from mailfilter.agent.volume import Volume
-from support.amavis import Amavis
-
-BOTH = "X-Envelope-To-Blocked: <bob@example.test>,\n <carol@example.test>\n"
-INFECTED = "X-Amavis-Alert: INFECTED, message contains virus: Eicar\n"
-ALL = {"sender": "alice@client.test"}
-
-
-@pytest.fixture
-async def amavis(tmp_path, quarantine):
-    fake = Amavis(quarantine.root)
-    async with await asyncio.start_unix_server(fake.talk, tmp_path / "amavisd.sock"):
-        yield fake
-
-
-@pytest.fixture
-def no_pause(monkeypatch):
-    monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0)
-
-
-@pytest.fixture
-def agent(quarantine, tmp_path):
-    """Makes an agent that has just started."""
-
-    def start(parallel: int = 4) -> BulkReleases:
-        number = len(list(tmp_path.glob("*.sqlite")))
-        volume = Volume(quarantine.root, Index(tmp_path / f"{number}.sqlite"))
-        volume.sync()
-        releases = Releases(quarantine.root, tmp_path / "amavisd.sock", CollectorRegistry())
-        return BulkReleases(volume, Jobs(quarantine.root), releases, parallel)
-
-    return start
-
-
-def name(number: int, kind: str = "spam") -> str:
-    return f"{kind}/a/a{number:011}"
-
-
-def mail_id(number: int) -> str:
-    return name(number).rpartition("/")[2]
-
-
-def wanted(key: str = "key-1", **release) -> BulkRequest:
-    return BulkRequest.model_validate({"key": key, "selector": ALL} | release)
-
-
-def by_id(*names: str, **release) -> BulkRequest:
-    return BulkRequest(key="key-1", messages=list(names), **release)
-
-
-async def settled(agent: BulkReleases, request: BulkRequest):
-    for _ in range(50):
-        progress = await agent.work(request)
-        if progress.next_seconds is None:
-            return progress
-    raise AssertionError(f"never ends: {progress}")
+from support.releasing import ALL, BOTH, INFECTED, by_id, mail_id, name, settled, wanted
 
 
 async def test_a_selector_gives_each_mail_to_those_who_are_owed_it(quarantine, amavis, agent):
@@ -219,66 +156,6 @@ async def test_a_stretch_ends_in_time(quarantine, amavis, agent, monkeypatch):
     assert (await one.work(wanted())).counts.released == 3
 
 
-async def test_while_one_works_another_one_only_looks(quarantine, amavis, agent):
-    for number in range(3):
-        quarantine.hold(name(number))
-    amavis.hold = asyncio.Event()
-    first = asyncio.create_task(agent().work(wanted()))
-    await amavis.arrived.acquire()
-    for one in (agent(), agent()):
-        progress = await one.work(wanted())
-        assert (progress.counts.total, progress.counts.released) == (3, 0)
-        assert progress.next_seconds == module.FIRST_PAUSE_SECONDS
-    amavis.hold.set()
-    assert (await first).counts.released == 3
-    assert len(amavis.asked) == 3
-
-
-class DeadError(Exception):
-    """The agent's process ends here."""
-
-
-@pytest.mark.parametrize("delete", [False, True])
-@pytest.mark.parametrize("crash", range(1, 15))
-async def test_an_agent_that_dies_anywhere_sends_nothing_twice_and_loses_nothing(
-    quarantine, amavis, agent, monkeypatch, no_pause, crash, delete
-):
-    """The process ends half through its n-th write, or before its n-th deletion, for every n."""
-    for number in range(6):
-        quarantine.hold(name(number))
-    amavis.refusals = {mail_id(3): ["451 4.3.0 later"], mail_id(4): ["550 5.7.1 no"]}
-    steps = 0
-
-    def dies() -> bool:
-        nonlocal steps
-        steps += 1
-        return steps == crash
-
-    def torn(descriptor, data, write=os.write):
-        if dies():
-            write(descriptor, data[: len(data) // 2])
-            raise DeadError
-        return write(descriptor, data)
-
-    def undeleted(volume, quarantine_id, delete=Volume.delete):
-        if dies():
-            raise DeadError
-        delete(volume, quarantine_id)
-
-    request = wanted(deleteAfter=delete)
-    with monkeypatch.context() as patch, contextlib.suppress(DeadError, ExceptionGroup):
-        patch.setattr("mailfilter.agent.jobs.os.write", torn)
-        patch.setattr(Volume, "delete", undeleted)
-        await settled(agent(1), request)
-    # A line with what was chosen, six mails, five deletions.
-    assert steps == min(crash, 12 if delete else 7)
-    progress = await settled(agent(1), request)
-    assert (progress.counts.total, progress.counts.released, progress.counts.failed) == (6, 5, 1)
-    assert Counter(amavis.sent) == {(mail_id(number), "bob@example.test"): 1 for number in range(6) if number != 4}
-    left = {path.name for path in (quarantine.root / "spam/a").iterdir()}
-    assert left == ({mail_id(4)} if delete else {mail_id(number) for number in range(6)})
-
-
 async def test_deleted_when_all_have_it_and_the_record_answers_from_then_on(quarantine, amavis, agent):
     quarantine.hold(name(1), blocked=BOTH)
     await settled(agent(), by_id(name(1), recipients=["carol@example.test"], delete_after=True))
@@ -310,20 +187,6 @@ async def test_what_failed_is_not_deleted(quarantine, amavis, agent):
     assert (quarantine.root / name(1)).exists()
 
 
-async def test_a_file_that_cannot_be_deleted_is_tried_again_and_not_sent_again(
-    quarantine, amavis, agent, monkeypatch, no_pause
-):
-    quarantine.hold(name(1))
-    one = agent()
-    with monkeypatch.context() as patch:
-        patch.setattr(one._volume, "delete", lambda _: (_ for _ in ()).throw(PermissionError("read-only")))
-        progress = await one.work(wanted(deleteAfter=True))
-    assert "released, but not deleted: read-only" in progress.failures[0].reply
-    assert (await settled(one, wanted(deleteAfter=True))).counts.released == 1
-    assert not (quarantine.root / name(1)).exists()
-    assert len(amavis.sent) == 1
-
-
 async def test_ten_thousand_mails_are_chosen_and_their_answer_is_small(quarantine, amavis, agent, monkeypatch):
     monkeypatch.setattr(module, "STRETCH_SECONDS", 0)
     quarantine.hold(name(0))
@@ -333,79 +196,3 @@ async def test_ten_thousand_mails_are_chosen_and_their_answer_is_small(quarantin
     progress = await agent().work(wanted(selector=ALL | {"limit": 10_000}))
     assert (progress.counts.total, progress.more) == (10_000, True)
     assert len(progress.model_dump_json()) < 1000
-
-
-@pytest.fixture
-async def client(aiohttp_client_for, agent, amavis):
-    application = web.Application()
-    one = agent()
-    application.add_routes([web.post("/v1/releases", one.handle)])
-    found = await aiohttp_client_for(application)
-    found.agent = one
-    return found
-
-
-async def test_over_http(quarantine, client):
-    quarantine.hold(name(1))
-    response = await client.post("/v1/releases", json={"key": "key-1", "messages": [name(1)]})
-    assert response.status == 200
-    body = await response.json()
-    assert (body["nextSeconds"], body["counts"]["released"]) == (None, 1)
-    assert body["messages"][0]["recipients"][0]["queueId"] == "Q1"
-
-
-async def test_a_selector_waits_until_all_files_are_known(quarantine, client):
-    client.agent._volume.complete = False
-    response = await client.post("/v1/releases", json={"key": "key-1", "selector": ALL})
-    assert response.status == 503
-    assert "looked through" in (await response.json())["error"]
-    client.agent._volume.complete = True
-    quarantine.hold(name(1))
-    body = {"key": "key-1", "selector": ALL, "recipients": []}
-    assert (await (await client.post("/v1/releases", json=body)).json())["counts"]["released"] == 1
-    client.agent._volume.complete = False
-    assert (await client.post("/v1/releases", json=body)).status == 200, "what was chosen is known"
-
-
-async def test_a_full_volume_is_said_and_what_was_sent_is_not_sent_again(quarantine, amavis, client, monkeypatch):
-    quarantine.hold(name(1))
-    body = {"key": "key-1", "messages": [name(1)]}
-    first = os.write
-    with monkeypatch.context() as patch:
-        patch.setattr("mailfilter.agent.jobs.os.write", lambda fd, data: first(fd, data) if b"mails" in data else 3)
-        response = await client.post("/v1/releases", json=body)
-    assert response.status == 503
-    assert "full" in (await response.json())["error"]
-    assert (await (await client.post("/v1/releases", json=body)).json())["counts"]["released"] == 1
-    assert len(amavis.sent) == 1
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"messages": None},
-        {"selector": ALL},
-        {"messages": []},
-        {"messages": ["spam/../virus/v/vAbcDEfgh123"]},
-        {"key": "a/b"},
-        {"key": ".."},
-        {"key": "k,RETRY"},
-        {"allowVirus": "yes"},
-        {"recipients": ["no address"]},
-        {"recipients": ["a@b.test\r\nsender=<x@y>"]},
-        {"messages": None, "selector": ALL | {"limit": 10_001}},
-        {"messages": None, "selector": ALL | {"since": "2026-01-01T00:00:00"}},
-        {"messages": None, "selector": {"kind": "ham"}},
-        {"typo": 1},
-    ],
-    ids=str,
-)
-async def test_a_malformed_request_is_refused_with_the_reason(quarantine, amavis, client, change):
-    body = {"key": "key-1", "messages": [name(1)]} | change
-    response = await client.post(
-        "/v1/releases", json={field: value for field, value in body.items() if value is not None}
-    )
-    assert response.status == 400
-    assert (await response.json())["error"]
-    assert amavis.asked == []
-    assert not (quarantine.root / ".jobs").exists()
