@@ -407,6 +407,7 @@ def started_gateway(
     amavis_env: dict[str, str] | None = None,
     amavis_volumes: dict[str, Path] | None = None,
     more_tables: dict[str, str] | None = None,
+    quarantine: Path | None = None,
     **parameters: str,
 ) -> Iterator[Gateway]:
     """The whole chain, ready; `parameters` in main.cf."""
@@ -416,7 +417,7 @@ def started_gateway(
     with ExitStack() as stack:
         clamd = stack.enter_context(started_clamd(lab))
         sink = stack.enter_context(started_sink(lab))
-        quarantine, run = lab.volume(), lab.volume()
+        quarantine, run = quarantine or lab.volume(), lab.volume()
         amavis = stack.enter_context(
             started_amavis(lab, policy_map, quarantine, run, amavis_volumes, **(amavis_env or {}))
         )

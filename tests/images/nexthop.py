@@ -23,14 +23,28 @@ class NextHop:
     """Whether it puts everybody off."""
     dying: bool = False
     """Whether it takes a mail and is gone before it has answered."""
+    trouble: str = ""
+    """What becomes of a mail's content: an SMTP reply, `close` or, until `well` is set, `hang`. 452 is the reply to
+    MAIL, as that of a server whose disk is full."""
+    well: threading.Event = field(default_factory=threading.Event)
+    hanging: threading.Event = field(default_factory=threading.Event)
+    """A client waits for it."""
+    senders: list[str] = field(default_factory=list)
+    """Of the mails that it took."""
     asked: list[str] = field(default_factory=list)
     """Recipients of all RCPT commands."""
     mails: list[bytes] = field(default_factory=list)
     """Mails that it took."""
+    sender: str = ""
+    """Of the last MAIL command."""
 
     def reply(self, line: str) -> str:
         """The reply to a command other than DATA."""
         verb = line[:4].upper()
+        if verb == "MAIL":
+            self.sender = line[line.index("<") + 1 : line.index(">")]
+            if self.trouble.startswith("452"):
+                return self.trouble
         if verb == "EHLO":
             return "\r\n".join([f"250-{one}" for one in self.extensions] + ["250 nexthop"])
         if verb != "RCPT":
@@ -48,8 +62,18 @@ class _Handler(socketserver.StreamRequestHandler):
         self.say("220 nexthop ESMTP")
         while line := self.rfile.readline().decode(errors="replace").strip():
             if line.upper() == "DATA":
+                if hop.trouble == "hang":
+                    hop.hanging.set()
+                    hop.well.wait(60)
+                if hop.trouble in ("hang", "close"):
+                    return
                 self.say("354 go on")
-                hop.mails.append(self.mail())
+                mail = self.mail()
+                if hop.trouble:
+                    self.say(hop.trouble)
+                    continue
+                hop.mails.append(mail)
+                hop.senders.append(hop.sender)
                 if hop.dying:
                     return
                 self.say("250 2.0.0 Ok: taken")

@@ -2,8 +2,6 @@
 
 import json
 import threading
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from images.agent import TOKEN, ask
 from images.docker import Container, Lab, docker, eventually
 from images.gateway import (
     GTUBE,
@@ -27,7 +26,6 @@ from images.gateway import (
 from images.nexthop import started_next_hop
 from mailfilter.agent.release import UNANSWERED
 
-TOKEN = "s3cret"  # noqa: S105 - of the tests alone
 SENDER = "offers@client.example"
 
 
@@ -51,23 +49,6 @@ def original(gateway: Gateway) -> str:
     gateway.send(mail("original", GTUBE, sender="alice@client.example"))
     held: str = gateway.report("original")["quarantine"]
     return held
-
-
-def ask(agent: Container, method: str, path: str, body: Any = None) -> Any:
-    """The agent's answer; None while it does not answer."""
-    request = urllib.request.Request(
-        f"http://{agent.address}:8081{path}",
-        method=method,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Authorization": f"Bearer {TOKEN}"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-            return json.load(answer)
-    except urllib.error.HTTPError as error:
-        raise AssertionError(f"{error.code} {error.read()!r}") from error
-    except OSError:
-        return None
 
 
 def hold(gateway: Gateway, original: str, letter: str, number: int) -> list[str]:

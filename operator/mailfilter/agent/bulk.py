@@ -171,6 +171,7 @@ class BulkReleases:
             message=before.id,
             recipients=job.chosen.mails[before.id] or tuple(wanted.recipients),
             allow_virus=wanted.allow_virus,
+            last_copy=wanted.delete_after,
         )
         found = await self._releases.release(request)
         released = found.result is Result.RELEASED

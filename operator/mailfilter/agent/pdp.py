@@ -67,9 +67,18 @@ async def _answer(reader: asyncio.StreamReader) -> Attributes:
 
 
 async def release(
-    socket: Path, *, key: str, mail_id: str, mail_file: str, recipients: Iterable[str], seconds: float
+    socket: Path,
+    *,
+    key: str,
+    mail_id: str,
+    mail_file: str,
+    recipients: Iterable[str],
+    seconds: float,
+    bounce: bool = False,
 ) -> list[str]:
     """Has amavis send a held mail to `recipients` (addresses without angle brackets). Raises PdpError.
+
+    `bounce`: if the next hop refuses it later, Postfix tells the sender of the mail, or else nobody.
 
     Returns the SMTP replies as amavis reports them (`250 2.0.0 from MTA(…): 250 2.0.0 Ok: queued as …`): one for each
     recipient in their order, or a single one when the whole request failed.
@@ -81,6 +90,7 @@ async def release(
         ("mail_file", mail_file),
         *(("recipient", f"<{address}>") for address in recipients),
         ("policy_bank", f"RELEASE-{key}"),
+        ("notify", "FAILURE" if bounce else "NEVER"),
     ]
     return [value for name, value in await request(socket, attributes, seconds) if name == "setreply"]
 

@@ -59,6 +59,8 @@ class ReleaseRequest(Model):
     """Who gets the mail; by default those who are owed it."""
     allow_virus: bool = False
     """Infected mail may be released."""
+    last_copy: bool = False
+    """The mail will not be held any more: if the next hop refuses it later, its sender has to know."""
 
 
 class RecipientAnswer(Model):
@@ -153,6 +155,7 @@ class Releases:
                 mail_id=mail_id,
                 mail_file=request.message,
                 recipients=recipients,
+                bounce=request.last_copy,
                 seconds=ANSWER_SECONDS,
             )
         except pdp.PdpError as error:

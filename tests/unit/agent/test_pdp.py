@@ -25,7 +25,7 @@ async def test_a_release_request_is_what_amavis_reads(amavis):
     assert replies == [REPLY]
     assert amavis.requests == [
         b"request=release\r\nmail_id=eV1lJVlIrMwQ\r\nquar_type=Z\r\nmail_file=spam/eV1lJVlIrMwQ.gz\r\n"
-        b"recipient=<bob@example.test>\r\npolicy_bank=RELEASE-7b-1\r\n\r\n"
+        b"recipient=<bob@example.test>\r\npolicy_bank=RELEASE-7b-1\r\nnotify=NEVER\r\n\r\n"
     ]
 
 

@@ -19,12 +19,19 @@ sub read_octets {
 sub replace_file {
   my ($path, $octets, $prepare) = @_;
   my $new = "$path.$$";
-  open(my $handle, '>:raw', $new) or die "$new: $!\n";
-  $prepare->($handle) if $prepare;
-  print {$handle} $octets or die "$new: $!\n";
-  $handle->flush or die "$new: $!\n";
-  $handle->sync or die "$new: $!\n";
-  rename($new, $path) or die "$path: $!\n";
+  eval {
+    open(my $handle, '>:raw', $new) or die "$new: $!\n";
+    $prepare->($handle) if $prepare;
+    print {$handle} $octets or die "$new: $!\n";
+    $handle->flush or die "$new: $!\n";
+    $handle->sync or die "$new: $!\n";
+    rename($new, $path) or die "$path: $!\n";
+    1;
+  } or do {
+    my $error = $@;
+    unlink($new);
+    die $error;
+  };
   return;
 }
 

@@ -11,6 +11,7 @@ use MailFilter::Reports ();
 use MailFilter::Senders ();
 use MailFilter::Signing ();
 use MailFilter::SpamCheck ();
+use MailFilter::Storing ();
 use MailFilter::Unopened ();
 use Socket qw(IPPROTO_TCP TCP_NODELAY);
 
@@ -29,7 +30,7 @@ sub install {
   before('Amavis::post_bind_hook', \&send_replies_at_once);
   # amavis loads what these wrap after its configuration.
   before('Amavis::post_bind_hook', $_) for \&MailFilter::SpamCheck::install, \&MailFilter::Peers::install,
-    \&MailFilter::Authentication::install, \&MailFilter::Signing::install, \&MailFilter::Unopened::install;
+    \&MailFilter::Authentication::install, \&MailFilter::Signing::install, \&MailFilter::Unopened::install, \&MailFilter::Storing::install;
   MailFilter::Reports::install(\&MailFilter::SpamCheck::findings, \&MailFilter::Unopened::findings);
   my $add_header = \&Amavis::Out::EditHeader::add_header;
   *Amavis::Out::EditHeader::add_header = sub { goto &$add_header if !says_no_spam(@_); return };

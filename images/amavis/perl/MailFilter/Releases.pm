@@ -12,6 +12,7 @@ use MailFilter::Signing ();
 
 my ($preprocess, $dispatch);
 my $record_name;    # of the request in work; undef for a request without a key
+my $notify;         # when Postfix shall tell the sender that a recipient did not get it
 
 sub install {
   no warnings 'redefine';
@@ -27,6 +28,7 @@ sub preprocess {
   MailFilter::PolicyFile::refresh();
   MailFilter::Signing::report();
   $record_name = record_name($attributes);
+  ($notify) = ($attributes->{notify} // 'NEVER') =~ /\A(NEVER|FAILURE)\z/ or die "malformed notify\n";
   return $preprocess->($attributes, $connection);
 }
 
@@ -54,6 +56,9 @@ sub release {
 
   $record->replace(content('started', \%taken));
   $mail->per_recip_data(\@missing);
+  # The senders of held mail are often forged: what the next hop refuses must not be sent to them.
+  $_->dsn_notify([$notify]) for @missing;
+  $mail->dsn_ret('HDRS');
   my @replies = replies($dispatch->($mail, @request));
   my %outcome = %taken;
   @outcome{ map { address($_) } @missing } = map { $replies[$_] // '450 4.5.0 no reply' } 0 .. $#missing;
