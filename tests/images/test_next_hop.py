@@ -4,6 +4,7 @@ itself does not take."""
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,12 +45,13 @@ class Way:
     hop: NextHop
     count: int = 0
 
-    def release(self, *more: str) -> str:
-        """Holds a mail and releases it; the reply."""
+    def release(self, *more: str, size: int = 0) -> str:
+        """Holds a mail, so many bytes larger than it need be, and releases it; the reply."""
         self.count += 1
         mail_id = f"hAbcDEfgh{self.count:03}"
         path = f"/var/lib/amavis/quarantine/spam/{mail_id}"
-        self.amavis.run("sh", "-c", f"cat > {path}", stdin=HELD.format(mail_id=mail_id).encode())
+        held = HELD.format(mail_id=mail_id) + ("x" * 70 + "\n") * (size // 71)
+        self.amavis.run("sh", "-c", f"cat > {path}", stdin=held.encode())
         request = ["request=release", f"mail_id={mail_id}", f"mail_file=spam/{mail_id}", "quar_type=F"]
         request += ["recipient=%3Cbob@example.com%3E", f"policy_bank=RELEASE-k{self.count}", *more]
         (reply,) = am_pdp(self.amavis, request)
@@ -62,12 +64,13 @@ class Way:
         return {one["queue_id"]: one for one in map(json.loads, lines)}
 
 
-@pytest.fixture(scope="module")
-def started(images: dict[str, str], network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
-    lab = Lab(images, network, tmp_path_factory.mktemp("way"))
+@contextmanager
+def started_way(lab: Lab, tables: dict[str, str] | None = None, **parameters: str) -> Iterator[Way]:
+    """With these tables and parameters of Postfix in place of the usual ones."""
     with started_next_hop(lab, "alice@example.org", "bob@example.com", extensions=("8BITMIME", "DSN")) as hop:
         transport = "".join(f"{domain}\tnexthop:{hop.address}\n" for domain in DOMAINS)
-        config = lab.config_map({"main.cf": main_cf(), **TABLES, "transport": transport})
+        wanted = TABLES | {"transport": transport} | (tables or {})
+        config = lab.config_map({"main.cf": main_cf(**parameters), **wanted})
         compiled, policy_map = lab.volume(), lab.config_map({"policy.json": json.dumps(policy())})
         with (
             started_tables(lab, config, compiled),
@@ -76,6 +79,12 @@ def started(images: dict[str, str], network: str, tmp_path_factory: pytest.TempP
         ):
             amavis_ready(amavis)
             yield Way(amavis, postfix, hop)
+
+
+@pytest.fixture(scope="module")
+def started(images: dict[str, str], network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
+    with started_way(Lab(images, network, tmp_path_factory.mktemp("way"))) as way:
+        yield way
 
 
 @pytest.fixture
@@ -141,6 +150,34 @@ def test_the_sender_of_a_last_copy_is_told_without_its_content(way: Way) -> None
     assert way.hop.senders == [""]
     assert b"Subject: held" in notice
     assert b"secret content" not in notice
+
+
+DOOR = {
+    "tables": {
+        "client_deny_networks": "0.0.0.0/0\treject\n::/0\treject\n",
+        "recipients": "example.com\treject\nbob@example.com\treject\n.example.com\treject\n",
+        "ehlo_networks": "0.0.0.0/0\tsmtputf8\n",
+    },
+    "parameters": {
+        "message_size_limit": "70000",
+        "mailfilter_upstream_proxy": "haproxy",
+        "postscreen_dnsbl_sites": "nowhere.example=127.0.0.[2..11]*1",
+        "smtpd_client_connection_rate_limit": "1",
+        "smtpd_client_connection_count_limit": "1",
+        "smtpd_client_message_rate_limit": "1",
+        "smtpd_client_recipient_rate_limit": "1",
+    },
+}
+
+
+def test_b06_nothing_that_guards_the_door_refuses_a_release(lab: Lab) -> None:
+    """Everybody is denied there, nobody is known, and the limits are the least that there are."""
+    with started_way(lab, DOOR["tables"], **DOOR["parameters"]) as way:
+        for size in (0, 100_000, 0):
+            queue_id(way.release(size=size))
+        eventually(lambda: len(way.hop.mails) == 3, "all come")
+        assert {*way.hop.senders} == {"alice@example.org"}
+        assert max(map(len, way.hop.mails)) > 100_000
 
 
 @pytest.fixture(scope="module")

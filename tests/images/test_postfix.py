@@ -1,12 +1,14 @@
 """The Postfix image: configuration, lookup tables, who may send what, and that queued mail is not lost."""
 
+import secrets
 import smtplib
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from images.docker import Lab, eventually
+from images.docker import Lab, docker, eventually
 from images.gateway import TABLES, greeting, mail, main_cf, started_postfix, started_sink, started_tables
 from images.pod import Pod, started_pod, tables_hash
 
@@ -134,6 +136,26 @@ def test_b15_only_the_outer_port_speaks_proxy(lab: Lab) -> None:
             connection.sendall(b"PROXY TCP4 203.0.113.9 203.0.113.1 5555 25\r\n")
             assert connection.recv(100).startswith(b"220 ")
         pod.postfix.wait_for_log("connect from unknown[203.0.113.9]")
+
+
+@pytest.fixture
+def dual_stack() -> Iterator[str]:
+    """A network with addresses of both families."""
+    name = f"mailfilter-test-{secrets.token_hex(4)}"
+    docker("network", "create", "--ipv6", "--subnet", f"fd00:{secrets.token_hex(2)}:{secrets.token_hex(2)}::/64", name)
+    yield name
+    docker("network", "rm", name)
+
+
+def test_b06_released_mail_is_taken_from_a_pod_with_an_ipv6_address(
+    images: dict[str, str], dual_stack: str, tmp_path: Path
+) -> None:
+    with started_pod(Lab(images, dual_stack, tmp_path)) as pod:
+        template = "{{range .NetworkSettings.Networks}}{{.GlobalIPv6Address}}{{end}}"
+        address = docker("inspect", "--format", template, pod.postfix.name).stdout.decode().strip()
+        with smtplib.SMTP(address, 10025, timeout=30) as client:
+            client.send_message(mail("by ipv6", "hello"))
+        pod.postfix.wait_for_log(f"client=unknown[{address.rpartition(':')[0].rstrip(':')}::1]")
 
 
 def test_b63_what_the_filter_adds_does_not_make_a_large_mail_bounce(lab: Lab) -> None:

@@ -80,7 +80,8 @@ def hold(gateway: Gateway, original: str, letter: str, number: int) -> list[str]
 
 def release(agent: Container, key: str, **more: Any) -> Any:
     body = {"key": key, "selector": {"sender": SENDER}} | more
-    return ask(agent, "POST", "/v1/releases", body)
+    given = {name: value for name, value in body.items() if value is not None}
+    return ask(agent, "POST", "/v1/releases", given)
 
 
 def settled(agent: Container, key: str, **more: Any) -> Any:
@@ -132,6 +133,18 @@ def test_each_mail_is_released_once_whoever_is_killed_meanwhile(
         assert len(interrupted) <= 2
         assert copies(gateway, subjects).keys() <= {0, 1}
         assert copies(gateway, subjects)[0] <= len(interrupted)
+
+
+def test_b12_a_mail_larger_than_what_spamassassin_sees_is_held_and_given_back_whole(
+    gateway: Gateway, agent: Container
+) -> None:
+    lines = [f"line {number:06}" for number in range(50_000)]
+    gateway.send(mail("large", "\n".join([GTUBE, *lines])))
+    held = gateway.report("large")["quarantine"]
+    found = settled(agent, "large", selector=None, messages=[held])
+    assert found["counts"]["released"] == 1
+    gateway.idle()
+    assert gateway.raw("large").decode().split("\r\n")[-len(lines) - 1 :] == [GTUBE, *lines]
 
 
 def test_deleted_once_released(gateway: Gateway, agent: Container, original: str) -> None:
