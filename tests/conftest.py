@@ -17,6 +17,8 @@ _NAMESPACE = pytest.StashKey[str]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cluster", default="mailfilter-test", help="name of the kind cluster that the tests use")
+    parser.addoption("--held", type=int, default=600, help="how many mails one release by selector gives back")
+    parser.addoption("--kills", type=int, default=0, help="how often pod and operator die meanwhile; 0: what CI has")
     parser.addoption(
         "--keep-namespaces", action="store_true", help="leave the tests' namespaces for the next run to delete"
     )

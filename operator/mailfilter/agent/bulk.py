@@ -14,9 +14,10 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from mailfilter.agent import heldmail, origin
+from mailfilter.agent import origin
+from mailfilter.agent.giving import Giving
 from mailfilter.agent.held import answer, asked, problem
-from mailfilter.agent.heldmail import HeldMailError, plain
+from mailfilter.agent.heldmail import plain
 from mailfilter.agent.jobs import Chosen, Job, JobFile, Jobs
 from mailfilter.agent.release import Reason, ReleaseAnswer, ReleaseRequest, Releases, Result
 from mailfilter.agent.search import Query
@@ -53,7 +54,7 @@ class BulkReleases:
     def __init__(self, volume: Volume, jobs: Jobs, releases: Releases, parallel: int) -> None:
         self._volume = volume
         self._files = jobs
-        self._releases = releases
+        self._giving = Giving(volume, releases)
         self._parallel = parallel
         self._slots = asyncio.Semaphore(parallel)
         self._pauses: dict[str, dict[str, MessageResult]] = {}
@@ -173,7 +174,7 @@ class BulkReleases:
             allow_virus=wanted.allow_virus,
             last_copy=wanted.delete_after,
         )
-        found = await self._releases.release(request)
+        found = await self._giving.release(request, again=job.chosen.by_id)
         released = found.result is Result.RELEASED
         if (
             wanted.allow_sender
@@ -186,24 +187,11 @@ class BulkReleases:
             job.allow(found.sender)
         if wanted.delete_after and released:
             try:
-                await asyncio.to_thread(self._delete, found)
+                await asyncio.to_thread(self._giving.delete_released, found)
             except OSError as error:
                 reply = f"451 4.3.0 released, but not deleted: {error}"
                 found = found.model_copy(update={"result": Result.RETRY, "reply": reply})
         return _result(found, before.attempts + 1)
-
-    def _delete(self, found: ReleaseAnswer) -> None:
-        """Deletes a mail that all who were owed it have. The record stays: it answers for the mail from now on."""
-        try:
-            mail = heldmail.read(self._volume.root / found.message)
-            entry = self._volume.index.get(found.message)
-            had = {plain(one.address) for one in found.recipients} | set(entry.released if entry else ())
-            if mail.mail_id and had >= {plain(one) for one in mail.held_for}:
-                self._volume.delete(found.message)
-                log.info("deleted %s: released", found.message)
-        except (FileNotFoundError, HeldMailError):
-            # Gone already; or damaged, and so not known whether somebody is still owed it.
-            return
 
 
 def _result(found: ReleaseAnswer, attempts: int) -> MessageResult:

@@ -183,6 +183,12 @@ class Index:
             database.execute("INSERT INTO record VALUES (?, ?, ?)", (name, stamp, mail_id))
             database.executemany("INSERT INTO released VALUES (?, ?, ?)", [(mail_id, name, who) for who in released])
 
+    def given(self, mail_id: str, besides: str) -> set[str]:
+        """Who was given a mail, by whatever record but this one."""
+        with self._transaction() as database:
+            query = "SELECT address FROM released WHERE mail_id = ? AND record != ?"
+            return {address for (address,) in database.execute(query, (mail_id, besides))}
+
     def remove_records(self, names: Iterable[str]) -> None:
         """Forgets records of releases."""
         with self._transaction() as database:

@@ -58,6 +58,15 @@ class Volume:
             (self.root / marks / heldmail.mail_id_of(quarantine_id)).unlink(missing_ok=True)
         self.index.remove([quarantine_id])
 
+    def add_record(self, name: str) -> None:
+        """Takes up the record of a release that was just written. Raises OSError."""
+        path = self.root / RELEASES / name
+        try:
+            stamp = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return
+        self.index.store_record(name, stamp, name.partition(".")[2], records.read(path).released)
+
     def forget_records(self, keep: Collection[str], before: float) -> None:
         """Deletes records of releases whose mail is gone and whose key nobody asks for any more."""
         for name, stamp in self.index.orphaned_records():

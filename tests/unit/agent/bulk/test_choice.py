@@ -21,7 +21,7 @@ async def test_a_selector_gives_each_mail_to_those_who_are_owed_it(quarantine, a
 
 
 @pytest.mark.parametrize("parallel", [1, 3])
-async def test_so_many_at_a_time_whatever_the_number_of_requests(quarantine, amavis, agent, parallel):
+async def test_so_many_at_a_time_whatever_the_number_of_requests(quarantine, amavis, agent, no_pause, parallel):
     for number in range(20):
         quarantine.hold(name(number))
     amavis.hold = asyncio.Event()
@@ -34,7 +34,33 @@ async def test_so_many_at_a_time_whatever_the_number_of_requests(quarantine, ama
     amavis.hold.set()
     await asyncio.gather(*tasks)
     assert amavis.most_running == parallel
-    assert Counter(amavis.sent) == {(mail_id(number), "bob@example.test"): 2 for number in range(20)}
+    assert Counter(amavis.sent) == {(mail_id(number), "bob@example.test"): 1 for number in range(20)}
+
+
+async def test_of_two_selectors_at_the_same_time_each_mail_is_given_back_by_one(quarantine, amavis, agent, no_pause):
+    for number in range(10):
+        quarantine.hold(name(number), blocked=BOTH)
+    amavis.refusals[mail_id(3)] = ["451 4.3.0 later"]
+    one = agent(2)
+    requests = [
+        wanted(),
+        wanted("key-2", selector={"kind": "spam"}),
+        wanted("key-3", recipients=["audit@example.test"]),
+    ]
+    first = await asyncio.gather(*(one.work(request) for request in requests))
+    assert [found.counts.total for found in first] == [10, 10, 10]
+    ends = await asyncio.gather(*(settled(one, request) for request in requests))
+    assert [(found.counts.released, found.counts.failed) for found in ends] == [(10, 0)] * 3
+    everybody = ("bob@example.test", "carol@example.test", "audit@example.test")
+    assert Counter(amavis.sent) == {(mail_id(number), who): 1 for number in range(10) for who in everybody}
+
+
+async def test_a_mail_that_is_named_is_sent_again_whoever_was_given_it(quarantine, amavis, agent):
+    quarantine.hold(name(1))
+    one = agent()
+    await settled(one, wanted())
+    await settled(one, by_id(name(1)).model_copy(update={"key": "key-2"}))
+    assert len(amavis.sent) == 2
 
 
 async def test_what_comes_later_is_not_released(quarantine, amavis, agent, no_pause):
