@@ -33,12 +33,22 @@ def status(phase, message, *, done=True, **counts):
             {"selector": {"sender": "@a.test", "since": "2026-11-24T10:00:00+00:00", "minScore": 6.5, "limit": 10}},
         ),
         (
-            [ONE, "--to", "a@example.com", "--to", "b@example.com", "--allow-virus", "--delete-after"],
+            [
+                ONE,
+                "--to",
+                "a@example.com",
+                "--to",
+                "b@example.com",
+                "--allow-virus",
+                "--delete-after",
+                "--allow-sender",
+            ],
             {
                 "messages": [ONE],
                 "recipients": ["a@example.com", "b@example.com"],
                 "allowVirus": True,
                 "deleteAfter": True,
+                "allowSender": True,
             },
         ),
     ],

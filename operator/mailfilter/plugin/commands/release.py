@@ -20,6 +20,7 @@ MOST_IDS = 100
 @click.option("--to", multiple=True, type=options.Address(), help="Who gets it, instead of its blocked recipients.")
 @click.option("--allow-virus", is_flag=True, help="Infected mail, too.")
 @click.option("--delete-after", is_flag=True, help="Delete each mail that all its blocked recipients were given.")
+@click.option("--allow-sender", is_flag=True, help="Mail of its sender passes from now on, whoever forges it, too.")
 @click.option("--wait", is_flag=True, help="Wait for the end, with a progress bar; status 1 when a mail failed.")
 @click.option("--timeout", type=click.IntRange(min=1), default=600, show_default=True, help="Seconds of --wait.")
 @options.mailfilter
@@ -33,6 +34,7 @@ def command(
     to: tuple[str, ...],
     allow_virus: bool,
     delete_after: bool,
+    allow_sender: bool,
     wait: bool,
     timeout: int,
     mailfilter: str | None,
@@ -56,6 +58,7 @@ def command(
         **({"recipients": list(to)} if to else {}),
         **({"allowVirus": True} if allow_virus else {}),
         **({"deleteAfter": True} if delete_after else {}),
+        **({"allowSender": True} if allow_sender else {}),
     }
     body = {
         "apiVersion": API_VERSION,
