@@ -75,7 +75,10 @@ def started_way(lab: Lab, tables: dict[str, str] | None = None, **parameters: st
         with (
             started_tables(lab, config, compiled),
             started_postfix(lab, config, compiled, lab.volume()) as postfix,
-            started_amavis(lab, policy_map, lab.volume(), lab.volume()) as amavis,
+            # Another Postfix of the tests may have the same name.
+            started_amavis(
+                lab, policy_map, lab.volume(), lab.volume(), AMAVIS_RELEASE_TO=f"{postfix.address}:10025"
+            ) as amavis,
         ):
             amavis_ready(amavis)
             yield Way(amavis, postfix, hop)
