@@ -4,6 +4,9 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
+
+from mailfilter.agent.heldmail import plain
 
 
 @dataclass
@@ -15,6 +18,8 @@ class Amavis:
     """Mail id → replies before the mail is taken; the last one stays if it is final."""
     sent: list[tuple[str, str]] = field(default_factory=list)
     """Mail id and recipient of each delivery."""
+    keys: list[str] = field(default_factory=list)
+    """The release of each delivery."""
     asked: list[str] = field(default_factory=list)
     hold: asyncio.Event | None = None
     arrived: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
@@ -25,7 +30,7 @@ class Amavis:
         lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         pairs = [line.split("=", 1) for line in lines if line]
         request = dict(pairs)
-        recipients = [value[1:-1] for name, value in pairs if name == "recipient"]
+        recipients = [plain(unquote(value)) for name, value in pairs if name == "recipient"]
         self.asked.append(request["mail_id"])
         self.running += 1
         self.most_running = max(self.running, self.most_running)
@@ -50,6 +55,7 @@ class Amavis:
                 known[who] = script.pop(0) if script[0].startswith("4") else script[0]
             else:
                 self.sent.append((mail_id, who))
+                self.keys.append(key)
                 known[who] = f"250 2.0.0 from MTA: 250 2.0.0 Ok: queued as Q{len(self.sent)}"
         content = {"state": "done", "recipients": list(known), "replies": list(known.values())}
         record.write_text(json.dumps(content))

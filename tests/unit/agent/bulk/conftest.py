@@ -11,7 +11,7 @@ from mailfilter.agent.index import Index
 from mailfilter.agent.jobs import Jobs
 from mailfilter.agent.release import Releases
 from mailfilter.agent.volume import Volume
-from support.releasing import Amavis
+from support.amavis import Amavis
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from mailfilter.agent.index import Index
 from mailfilter.agent.jobs import Jobs
 from mailfilter.agent.release import Releases
 from mailfilter.agent.volume import Volume
-from support.releasing import INFECTED, Amavis, mail_id, name, settled
+from support.amavis import Amavis
+from support.releasing import INFECTED, mail_id, name, settled
 
 WHO = ["a@one.test", "b@one.test", "c@two.test", '"d, e"@two.test']
 SENDERS = ["x@far.test", "y@far.test", ""]
