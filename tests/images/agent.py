@@ -16,7 +16,7 @@ def ask(agent: Container, method: str, path: str, body: Any = None) -> Any:
         f"http://{agent.address}:8081{path}",
         method=method,
         data=None if body is None else json.dumps(body).encode(),
-        headers={"Authorization": f"Bearer {TOKEN}"},
+        headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
     )
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
