@@ -10,6 +10,7 @@ from playwright.async_api import expect
 
 from mailfilter.agent import preview
 from mailfilter.agent.preview import Preview
+from support.page import TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -45,8 +46,10 @@ def html(subject: str, page: str) -> str:
     return f"Subject: {subject}\nContent-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: base64\n\n{content}"
 
 
-async def look_at_all(tab, site, count: int = 1) -> list[str]:
-    """Opens each mail of the list, and each view of it, and sees that it did nothing. What was in the frames."""
+async def look_at_all(tab, site, count: int = 1, *, tries_to_leave: bool = False) -> list[str]:
+    """Opens each mail of the list, and each view of it, and sees that it did nothing. What was in the frames.
+
+    tries_to_leave: a frame may be on its way to another page, as long as it does not ask for it."""
     framed = []
     await tab.page.keyboard.press("g")
     rows = tab.page.locator("#rows tr")
@@ -57,7 +60,7 @@ async def look_at_all(tab, site, count: int = 1) -> list[str]:
         await expect(tab.page.locator("#mail")).to_have_attribute("aria-busy", "false", timeout=30_000)
         for view in await tab.page.get_by_role("tab").all():
             await view.click()
-            if await tab.page.locator("iframe").count():
+            if await tab.page.locator("iframe").count() and not tries_to_leave:
                 await tab.page.frames[1].wait_for_load_state()
                 assert tab.page.frames[1].url == "about:srcdoc"
                 framed.append(await tab.page.frames[1].content())
@@ -78,7 +81,25 @@ async def assert_harmless(tab, site, subject: str) -> None:
     assert len(tab.page.context.pages) == 1, subject
 
 
-async def test_b12_hostile_html_does_nothing(site, opened, monkeypatch):
+async def without_policy(route) -> None:
+    """The page, but with nothing forbidden."""
+    response = await route.fetch()
+    headers = {name: value for name, value in response.headers.items() if name != "content-security-policy"}
+    assert len(headers) == len(response.headers) - 1
+    await route.fulfill(response=response, headers=headers)
+
+
+async def without_frame(route) -> None:
+    """The script of the page, but with a frame of all rights and no policy of its own."""
+    response = await route.fetch()
+    whole = await response.text()
+    bare = whole.replace('sandbox: "", ', "").replace('content="${policy}"', 'content=""')
+    assert len(bare) == len(whole) - len('sandbox: "", ${policy}')
+    await route.fulfill(response=response, body=bare)
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["all walls", "the agent's alone"])
+async def test_b12_hostile_html_does_nothing(site, tab, monkeypatch, alone):
     async def look(path) -> Preview:
         return preview.preview(path.read_bytes())
 
@@ -86,23 +107,50 @@ async def test_b12_hostile_html_does_nothing(site, opened, monkeypatch):
     monkeypatch.setattr(preview, "look", look)
     for number, (name, page) in enumerate(PAGES.items()):
         site.hold(f"{HOME}{number:02}", mail=html(name, page))
-    framed = await look_at_all(opened, site, len(PAGES))
+    if alone:
+        await tab.page.route(site.url, without_policy)
+        await tab.page.route(f"{site.url}page/mail.js", without_frame)
+    await tab.page.goto(f"{site.url}#token={TOKEN}")
+    framed = await look_at_all(tab, site, len(PAGES))
     assert len(framed) == len(PAGES)
     # Tags without attributes; an address or a script may be left as words.
     assert [one for one in framed if re.search(r"<[a-z0-9]+\s|<script|<style|<svg", one.partition("<body>")[2])] == []
     # The agent had left out all that the page's policy would have had to forbid.
-    assert (opened.errors, opened.forbidden) == ([], [])
+    assert (tab.errors, tab.forbidden) == ([], [])
 
 
-async def test_b12_the_frame_alone_holds_what_the_agent_should_have_left_out(site, opened, monkeypatch):
+@pytest.mark.parametrize("missing", ["nothing", "policy", "frame"])
+async def test_b12_each_wall_alone_holds_what_the_agent_should_have_left_out(site, tab, monkeypatch, missing):
     async def unclean(path) -> Preview:
         return Preview(text="", html=list(PAGES.values())[int(path.name[-2:])], parts=(), truncated=False)
 
     monkeypatch.setattr(preview, "look", unclean)
     for number, name in enumerate(PAGES):
         site.hold(f"{HOME}{number:02}", mail=html(name, ""))
-    framed = await look_at_all(opened, site, len(PAGES))
-    assert len([one for one in framed if OUTSIDE in one or RUN in one]) == len(PAGES) - 1, "all but that of no address"
+    if missing == "policy":
+        await tab.page.route(site.url, without_policy)
+    if missing == "frame":
+        await tab.page.route(f"{site.url}page/mail.js", without_frame)
+    await tab.page.goto(f"{site.url}#token={TOKEN}")
+    free = missing == "frame"
+    framed = await look_at_all(tab, site, len(PAGES), tries_to_leave=free)
+    # All but the one that has no address.
+    assert len([one for one in framed if OUTSIDE in one or RUN in one]) == (0 if free else len(PAGES) - 1)
+
+
+async def test_without_all_walls_a_mail_would_take_the_page_over(site, tab, monkeypatch):
+    async def unclean(_path) -> Preview:
+        return Preview(text="", html=PAGES["script"], parts=(), truncated=False)
+
+    monkeypatch.setattr(preview, "look", unclean)
+    site.hold(HOME)
+    await tab.page.route(site.url, without_policy)
+    await tab.page.route(f"{site.url}page/mail.js", without_frame)
+    await tab.page.goto(f"{site.url}#token={TOKEN}")
+    await tab.page.locator("#rows .subject").click()
+    async with tab.page.expect_request(f"{OUTSIDE}/ran"):
+        await tab.page.get_by_role("tab", name="HTML").click()
+    await tab.page.wait_for_function("window.canary === 1")
 
 
 CONTROLS = ["script", "event", "svg", "picture", "style", "link", "address that is a script", "media", "refresh"]
