@@ -14,6 +14,7 @@ from support.cluster import Cluster, Object
 from support.gateway import SMALL, Gateway
 from support.mail import Post, Received, message, virus
 from support.run import CommandError, wait_for
+from support.tenant import Tenant
 
 RULES = "body E2E_OFFER /cheap pills for tests/\nscore E2E_OFFER 7\n"
 OFFER = "Buy our cheap pills for tests.\n"
@@ -287,6 +288,41 @@ def test_a_release_for_a_gateway_that_is_not_there_waits_and_says_so(gateway: Ga
     seen = gateway.cluster.wait_condition("qrel", "elsewhere", gateway.namespace, "Complete", status="False")
     assert seen["reason"] == "NoAgent"
     assert status(gateway, "elsewhere")["phase"] == "Pending"
+
+
+def test_an_administrator_of_the_quarantine_needs_no_more_than_the_documented_role(gateway: Gateway) -> None:
+    mails = [offer(), offer()]
+    given, deleted = gateway.held(*mails)
+    anna = Tenant(gateway.cluster, gateway.namespace, "quarantine-administrator")
+    listed = anna.document("list", "--subject", str(mails[0]["Subject"]))
+    assert [one["id"] for one in listed["items"]] == [given]
+    assert anna.document("show", given)["tests"]["E2E_OFFER"] == 7
+    assert OFFER in anna.run("show", given, "--preview")[1]
+    status, printed, errors = anna.run("release", given, "--wait")
+    assert (status, errors) == (0, ""), errors
+    assert "Released, all of 1 released" in printed
+    assert gateway.post.expect(mails[0]).recipients == ["bob@example.com"]
+    assert anna.run("delete", deleted, "--yes") == (0, "1 deleted\n", "")
+    assert deleted not in gateway.quarantined()
+    seen = anna.document("status")
+    assert seen["quarantine"]["kinds"]["spam"]["oneDay"]["messages"] > 0
+    for kind in ("clean", "virus"):
+        status, printed, errors = anna.run("probe", "bob@example.com", "--send", kind)
+        assert status == 0, printed + errors
+
+
+def test_who_may_only_release_can_do_nothing_else(gateway: Gateway) -> None:
+    mail = offer()
+    (held,) = gateway.held(mail)
+    bert = Tenant(gateway.cluster, gateway.namespace, "quarantine-release")
+    status, printed, errors = bert.run("release", held, "-m", "mx", "--wait")
+    assert status == 0, errors
+    gateway.post.expect(mail)
+    for words in (("list",), ("show", held), ("delete", held, "--yes"), ("status",), ("probe", "bob@example.com")):
+        status, printed, errors = bert.run(*words, "-m", "mx")
+        assert (status, printed) == (1, ""), words
+        assert "is forbidden" in errors
+    assert held in gateway.quarantined()
 
 
 def kill_operator(gateway: Gateway) -> None:
