@@ -4,6 +4,7 @@ import asyncio
 import copy
 import hashlib
 import itertools
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kubernetes.aio.client import ApiClient
@@ -32,6 +33,10 @@ SETTINGS = Settings(
 )
 # What is of one moment, of one object, or of another writer.
 VOLATILE = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "annotations", "finalizers")
+
+
+STATUS = "/status"
+"""A write to a status."""
 
 
 class CrashError(Exception):
@@ -236,3 +241,33 @@ def _renamed(node: Any, name: str) -> Any:
     if isinstance(node, list):
         return [_renamed(value, name) for value in node]
     return node.replace(name, "NAME") if isinstance(node, str) else node
+
+
+def about_objects(writes: list[str]) -> list[str]:
+    return [write for write in writes if "/events" not in write and not write.startswith("annotate")]
+
+
+async def made(world: World, name: str, spec: Object | None = None) -> Process:
+    """A MailFilter that an operator has settled."""
+    await world.mailfilter(name, spec)
+    await world.start_pods(name)
+    process = Process(world, name)
+    await process.settle()
+    world.writes.clear()
+    return process
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(90):
+        while not await condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.3)
+
+
+async def changed(world: World, kind: str, name: str, patch: Object) -> None:
+    """A change by somebody else."""
+    api_version = next(version for version, one in KINDS if one == kind)
+    root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+    plural = {"NetworkPolicy": "networkpolicies"}.get(kind, f"{kind.lower()}s")
+    path = f"{root}/namespaces/{world.namespace}/{plural}/{name}"
+    await world._call("patch", kind, path, body=patch, content_type="application/merge-patch+json")
+    world.writes.clear()
