@@ -65,6 +65,7 @@ POLICY: dict[str, Any] = {
         "virusAdmin": None,
         "spamAdmin": None,
         "bannedAdmin": None,
+        "badHeaderAdmin": None,
         "mailFrom": "postmaster@example.com",
         "headerFrom": "Content-filter <postmaster@example.com>",
     },
@@ -162,6 +163,7 @@ def started_amavis(
         "/var/lib/amavis/quarantine": quarantine,
     }
     settings = {
+        "AMAVIS_MAILFILTER": "mail/mx",
         "AMAVIS_HOSTNAME": "filter.example.net",
         "AMAVIS_MAX_SERVERS": "2",
         "AMAVIS_CLAMD": "clamd:3310",
@@ -289,6 +291,11 @@ class Gateway:
             client.send_message(
                 message, str(message["From"]) if sender is None else sender, recipients or [str(message["To"])]
             )
+
+    def send_bytes(self, octets: bytes, sender: str, *recipients: str) -> None:
+        """Hands a mail in at the front door, as it is."""
+        with smtplib.SMTP(self.postfix.address, 2525, timeout=30) as client:
+            client.sendmail(sender, recipients, octets)
 
     def answer(self, message: EmailMessage, *recipients: str) -> tuple[int, str]:
         """The answer to a mail's DATA at the front door."""

@@ -283,6 +283,7 @@ def test_with_a_quarantine_that_is_not_writable_it_does_not_start(lab: Lab) -> N
     ("name", "value"),
     [
         ("AMAVIS_HOSTNAME", "mx.example.com'; system('id'); '"),
+        ("AMAVIS_MAILFILTER", "mail/mx\nEOF\nid"),
         ("AMAVIS_CLAMD", "clamd"),
         ("AMAVIS_RELEASE_TO", "a:b:c"),
         ("AMAVIS_CHILD_TIMEOUT", ""),

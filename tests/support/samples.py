@@ -141,6 +141,7 @@ FULL: Object = {
         "virusAdmin": "Virus@example.net",
         "spamAdmin": "spam@example.net",
         "bannedAdmin": "banned@example.net",
+        "badHeaderAdmin": "headers@example.net",
         "mailFrom": "Filter@example.com",
         "headerFrom": "Mail filter <filter@example.com>",
     },

@@ -134,7 +134,8 @@ class BadHeader(Model):
 
 
 class Notifications(Model):
-    """Mails that amavis writes to administrators about what it blocked."""
+    """Mails that amavis writes to administrators about what it found, with the id of the held mail and the command that
+    releases it (docs/notices.md)."""
 
     virus_admin: EmailAddress | None = None
     """Gets a notice for each infected mail ($virus_admin)."""
@@ -142,6 +143,8 @@ class Notifications(Model):
     """Gets a notice for each blocked spam ($spam_admin)."""
     banned_admin: EmailAddress | None = None
     """Gets a notice for each banned attachment ($banned_admin)."""
+    bad_header_admin: EmailAddress | None = None
+    """Gets a notice for each mail with a broken header, also when it is delivered ($bad_header_admin)."""
     mail_from: EmailAddress | None = None
     """Envelope sender of the notices ($mailfrom_notify_admin); postmaster at the first domain when left out."""
     header_from: HeaderFrom | None = None

@@ -66,6 +66,7 @@ def policy(spec: MailFilterSpec, sender_files: dict[str, str] | None = None) -> 
             "virusAdmin": notices.virus_admin,
             "spamAdmin": notices.spam_admin,
             "bannedAdmin": notices.banned_admin,
+            "badHeaderAdmin": notices.bad_header_admin,
             "mailFrom": mail_from,
             "headerFrom": notices.header_from or f"Content-filter <{mail_from}>",
         },

@@ -72,7 +72,7 @@ def tables(spec: MailFilterSpec) -> dict[str, dict[str, str]]:
     virtual_alias.setdefault(postmaster, spec.admin or f"postmaster@{spec.domains[0].name.lower()}")
     bounces = any(scope.verdicts.bounces for scope in spec.scopes())
     notices = spec.notifications
-    admins = (notices.virus_admin, notices.spam_admin, notices.banned_admin)
+    admins = (notices.virus_admin, notices.spam_admin, notices.banned_admin, notices.bad_header_admin)
     return {
         "relay_domains": relay_domains,
         "transport": transport,

@@ -92,6 +92,7 @@ def workload(gateway: Gateway) -> Object:
     """The StatefulSet. A change of policy does not touch it."""
     spec, names = gateway.spec.amavis, gateway.names
     settings = {
+        "AMAVIS_MAILFILTER": f"{names.namespace}/{names.name}",
         "AMAVIS_HOSTNAME": gateway.spec.hostname.lower(),
         "AMAVIS_MAX_SERVERS": str(spec.max_servers),
         "AMAVIS_CLAMD": f"{names.host('clamd')}:{CLAMD_PORT}",

@@ -4,6 +4,7 @@ use warnings;
 use MailFilter::Authentication ();
 use MailFilter::Destinies ();
 use MailFilter::Dns ();
+use MailFilter::Notices ();
 use MailFilter::Peers ();
 use MailFilter::PolicyFile ();
 use MailFilter::Releases ();
@@ -30,7 +31,8 @@ sub install {
   before('Amavis::post_bind_hook', \&send_replies_at_once);
   # amavis loads what these wrap after its configuration.
   before('Amavis::post_bind_hook', $_) for \&MailFilter::SpamCheck::install, \&MailFilter::Peers::install,
-    \&MailFilter::Authentication::install, \&MailFilter::Signing::install, \&MailFilter::Unopened::install, \&MailFilter::Storing::install;
+    \&MailFilter::Authentication::install, \&MailFilter::Signing::install, \&MailFilter::Unopened::install, \&MailFilter::Storing::install,
+    \&MailFilter::Notices::install;
   MailFilter::Reports::install(\&MailFilter::SpamCheck::findings, \&MailFilter::Unopened::findings);
   my $add_header = \&Amavis::Out::EditHeader::add_header;
   *Amavis::Out::EditHeader::add_header = sub { goto &$add_header if !says_no_spam(@_); return };

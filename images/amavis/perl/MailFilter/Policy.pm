@@ -60,6 +60,7 @@ my $check = object({
     virusAdmin => optional($address),
     spamAdmin => optional($address),
     bannedAdmin => optional($address),
+    badHeaderAdmin => optional($address),
     mailFrom => optional($address),
     headerFrom => optional($line),
   }),
