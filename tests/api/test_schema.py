@@ -86,6 +86,9 @@ def at(name: str, value: str) -> tuple[str, Object]:
         "SignatureUrl": {"freshclam": {"customURLs": [value]}},
         "Quantity": {"clamd": {"resources": {"limits": {"memory": value}}}},
         "ConfigMapKey": {"lists": {"from": [{"configMap": {"name": "x", "key": value}, "list": "Deny"}]}},
+        "TimeOfDay": {"quarantine": {"digest": {"at": value}}},
+        "ZoneName": {"quarantine": {"digest": {"timeZone": value}}},
+        "Line": {"quarantine": {"digest": {"contact": value}}},
         "ObjectName": {"quarantine": {"storage": {"storageClassName": value}}},
     }
     if name == "QuarantineId":

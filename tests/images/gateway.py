@@ -61,6 +61,7 @@ POLICY: dict[str, Any] = {
     "banned": setting(BANNED),
     "senders": {"default": {"allow": [], "deny": [], "scores": []}, "by": {}, "files": {}, "quarantineDenied": True},
     "signing": {},
+    "digest": None,
     "notifications": {
         "virusAdmin": None,
         "spamAdmin": None,

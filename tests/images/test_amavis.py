@@ -66,6 +66,21 @@ def test_policy_of_the_contract_is_accepted(perl: Container) -> None:
     assert judged(perl, POLICY) == ["accepted"]
 
 
+_RECIPIENTS_DIGEST = {
+    "enabled": True,
+    "at": "07:00",
+    "timeZone": "America/Argentina/Buenos_Aires",
+    "kinds": ["spam", "banned", "bad-header"],
+    "contact": None,
+    "fromAddress": "a$b@x.example",
+    "fromName": "Grüße $1 @x",
+}
+DIGEST = {
+    "hostname": "mx.example.com",
+    "suspended": False,
+    "template": "Subject: x\n",
+    "settings": {"default": _RECIPIENTS_DIGEST, "by": {"example.com": _RECIPIENTS_DIGEST | {"enabled": False}}},
+}
 ACCEPTED: list[tuple[str, Any]] = [
     ("levels.tag.default", -100),
     ("senders.default.scores", [{"senderRegexp": one, "score": 1} for one in FIELD_ACCEPTED["SenderRegexp"]]),
@@ -87,6 +102,8 @@ ACCEPTED: list[tuple[str, Any]] = [
     ("decoding.maxExpandedBytes", 10737418240),
     ("encryptedArchives", "Quarantine"),
     ("localDomains", []),
+    ("digest", DIGEST),
+    ("digest", DIGEST | {"template": "Subject: $count\r\n\r\n@x `id` ${y}\tGrüße\n"}),
     ("signing", {".example.com": [{"domain": "example.com", "selector": "s1.mail-2"}], "example.org": []}),
 ]
 
@@ -97,6 +114,14 @@ def test_b32_special_characters_are_only_characters(perl: Container) -> None:
 
 
 REFUSED: list[tuple[str, Any]] = [
+    ("digest", {}),
+    ("digest", DIGEST | {"template": "a\x00b"}),
+    ("digest", DIGEST | {"suspended": "None"}),
+    ("digest", DIGEST | {"settings": _RECIPIENTS_DIGEST}),
+    *(
+        ("digest", DIGEST | {"settings": {"default": _RECIPIENTS_DIGEST | {part: value}, "by": {}}})
+        for part, value in (("at", "7"), ("timeZone", "../x y"), ("kinds", ["virus"]), ("fromName", "a\nBcc: b"))
+    ),
     ("version", 1),
     ("levels.kill.default", "5"),
     ("levels.kill.default", "5; system('id')"),

@@ -68,6 +68,9 @@ ACCEPTED: dict[str, list[str]] = {
     "Quantity": ["1", "500m", "1.5Gi", "10G", "0"],
     "ObjectName": ["mx", "a-1", "a.b"],
     "ConfigMapKey": ["senders", "Allow_1.txt", "a-b"],
+    "TimeOfDay": ["00:00", "07:30", "19:05", "23:59"],
+    "ZoneName": ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+5"],
+    "Line": ["x", "the help desk, Tel. 123", "Müller & Söhne <a@b>", "x" * 200],
     "QuarantineId": [
         "spam/h/hAbcDEfgh123.gz",
         "virus/x/xAbcDEfgh123",
@@ -241,6 +244,9 @@ REFUSED: dict[str, list[str]] = {
     ],
     "Quantity": [*_EVERYWHERE, "", "-1", "1.", "1e3", "1KB", ".5"],
     "ConfigMapKey": [*_EVERYWHERE, "", "a/b", "x" * 254],
+    "TimeOfDay": [*_EVERYWHERE, "", "7:00", "24:00", "07:60", "07:00:00", "07.00"],
+    "ZoneName": [*_EVERYWHERE, "", "/etc/localtime", "../UTC", "a/b/c/d", "x" * 65],
+    "Line": ["", "a\nb", "a\rb", "a\tb", "a\x00b", "a\x1bb", "a\x7fb", "a\x85b", "x" * 201],
     "ObjectName": [*_EVERYWHERE, "", "A", "-a", "a-", "a_b", "a..b", "a/b"],
     "QuarantineId": [
         *_EVERYWHERE,

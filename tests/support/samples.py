@@ -54,6 +54,15 @@ FULL: Object = {
                     "allowInside": ["zip"],
                 },
                 "badHeader": {"destiny": "Pass"},
+                "digest": {
+                    "enabled": False,
+                    "at": "19:00",
+                    "timeZone": "America/New_York",
+                    "kinds": ["spam", "banned"],
+                    "contact": "desk@example.org",
+                    "fromAddress": "desk@example.org",
+                    "fromName": "Filter of example.org",
+                },
                 "lists": {
                     "allow": ["*@Supplier.example", "partner.example"],
                     "deny": ["rival.example", "foe.example"],
@@ -73,6 +82,15 @@ FULL: Object = {
             "policy": {
                 "spam": {"killLevel": 8},
                 "virus": {"destiny": "Pass"},
+                "digest": {
+                    "enabled": True,
+                    "at": "12:15",
+                    "timeZone": "America/New_York",
+                    "kinds": ["spam", "banned"],
+                    "contact": "desk@example.org",
+                    "fromAddress": "desk@example.org",
+                    "fromName": "Filter of example.org",
+                },
                 "lists": {
                     "allow": ["friend@x.example", "pal@x.example"],
                     "deny": ["foe@x.example", "<>"],
@@ -151,6 +169,16 @@ FULL: Object = {
         "retention": {"spam": 30, "virus": 7, "banned": 14, "badHeader": 1},
         "maxSize": "8Gi",
         "kinds": {"virus": False, "spam": False, "banned": False, "badHeader": True},
+        "digest": {
+            "enabled": True,
+            "at": "06:30",
+            "timeZone": "Europe/Berlin",
+            "kinds": ["bad-header"],
+            "contact": "the help desk, room 123",
+            "fromAddress": "desk@example.net",
+            "fromName": "Held mail",
+            "template": {"name": "words", "key": "digest.txt"},
+        },
     },
     "messageSizeLimit": 52428800,
     "postfix": {

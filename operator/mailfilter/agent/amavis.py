@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from mailfilter.agent import openapi, page, probes
 from mailfilter.agent.backup import Backup
 from mailfilter.agent.bulk import BulkReleases
+from mailfilter.agent.digests import Digests
 from mailfilter.agent.dkim import DkimKeys
 from mailfilter.agent.expiry import Expiry
 from mailfilter.agent.held import HeldMails
@@ -20,6 +21,7 @@ from mailfilter.agent.release import Releases
 from mailfilter.agent.reports import Reports
 from mailfilter.agent.service import Service
 from mailfilter.agent.settings import Settings
+from mailfilter.agent.submission import Postfix
 from mailfilter.agent.volume import Volume
 from mailfilter.agent.web import api, monitoring
 
@@ -46,6 +48,9 @@ class AmavisAgent:
         self._reports = Reports(self.registry, self._held.announce)
         releases = Releases(settings.quarantine, settings.amavis_run / "amavisd.sock", self.registry)
         self._releases = BulkReleases(volume, jobs, releases, settings.parallel_releases)
+        self._digests = Digests(
+            volume, settings.amavis_run / "policy.good", Postfix(settings.reinjection).submit, self.registry
+        )
         self._up = Gauge("mailfilter_amavis_up", "1 when amavis serves.", registry=self.registry)
         self.registry.register(self._policy)
         self.registry.register(self._quarantine)
@@ -76,6 +81,7 @@ class AmavisAgent:
                 "dkim": self._dkim.status(),
                 "quarantine": quarantine,
                 "dnsLists": self._reports.dns_lists.status(),
+                "digests": self._digests.status(),
             }
         }
 
@@ -105,6 +111,7 @@ class AmavisAgent:
                 self._policy.watch(),
                 self._reports.listen(settings.amavis_run / "report.sock"),
                 self._held.follow(),
+                self._digests.watch(),
                 *([self._dkim.watch()] if settings.signs else []),
             ],
         )

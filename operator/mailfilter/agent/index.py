@@ -43,6 +43,13 @@ FROM held
 
 _PAGE = 1000
 
+_WAITING = """
+id IN (SELECT id FROM recipient WHERE address = ?) AND kind IN (SELECT value FROM json_each(?))
+AND time > ? AND time <= ? AND NOT json_extract(details, '$.infected')
+AND NOT EXISTS (SELECT 1 FROM released WHERE released.mail_id = held.mail_id AND lower(released.address) = ?)
+"""
+
+
 AGES = (1, 7, 30)
 """Days by which held mail is counted."""
 
@@ -111,6 +118,26 @@ class Index:
         """One mail."""
         rows = self._rows(f"{_SELECT} WHERE id = ?", quarantine_id)
         return _entry(rows[0]) if rows else None
+
+    def waiting_recipients(self, kinds: Collection[str], since: float, until: float) -> list[str]:
+        """Who has mail of these kinds that was stored after one time and up to the other."""
+        rows = self._rows(
+            "SELECT DISTINCT recipient.address FROM held JOIN recipient USING (id) "
+            "WHERE held.time > ? AND held.time <= ? AND held.kind IN (SELECT value FROM json_each(?)) ORDER BY 1",
+            *(since, until, json.dumps(list(kinds))),
+        )
+        return [address for (address,) in rows]
+
+    def waiting(
+        self, address: str, kinds: Collection[str], since: float, until: float, limit: int
+    ) -> tuple[list[Entry], int]:
+        """What an address was not given of these kinds, stored after one time and up to the other: the newest, and how
+        many there are. Nothing infected."""
+        values = (address, json.dumps(list(kinds)), since, until, address)
+        # The condition holds no value.
+        rows = self._rows(f"{_SELECT} WHERE {_WAITING} ORDER BY time DESC, id DESC LIMIT ?", *values, limit)
+        ((number,),) = self._rows(f"SELECT count(*) FROM held WHERE {_WAITING}", *values)  # noqa: S608
+        return [_entry(row) for row in rows], number
 
     def counts(self) -> dict[str, Count]:
         """How much is held, by kind."""

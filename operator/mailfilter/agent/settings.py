@@ -26,6 +26,8 @@ class Settings(BaseSettings):
     amavis_port: int = 10024
     parallel_releases: Annotated[int, Field(ge=1)] = 1
     """How many held mails are given back at a time; each occupies one of amavis' processes."""
+    reinjection: str = "localhost:10025"
+    """Where digests go: Postfix' reinjection, as host:port."""
     signs: bool = False
     """amavis has keys to look at."""
 

@@ -188,5 +188,11 @@ Timestamp = _matching(
     20,
     many=True,
 )
+# In settings of single domains and recipients, too: nested lists leave CEL no room.
+TimeOfDay = _matching(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]", "must be a time of day such as 07:00 or 19:30", 5, many=True)
+ZoneName = _matching(
+    r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+){0,2}", "must be the name of a time zone such as Europe/Berlin", 64, many=True
+)
+Line = _matching(r"[^\x00-\x1f\x7f-\x9f]+", "must be one line of text, of 200 characters at most", 200, many=True)
 Score = Annotated[float, Field(ge=-10000, le=10000)]
 Port = Annotated[int, Field(ge=1, le=65535)]

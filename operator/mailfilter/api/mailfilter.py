@@ -153,7 +153,7 @@ class MailFilterSpec(Model):
     @property
     def verdicts(self) -> Verdicts:
         """What holds for all that no domain and no recipient has of its own."""
-        return Verdicts(self.spam, self.virus, self.banned, self.bad_header)
+        return Verdicts(self.spam, self.virus, self.banned, self.bad_header, self.quarantine.digest)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

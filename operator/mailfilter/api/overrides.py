@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from mailfilter.api.digest import DigestOverrides
 from mailfilter.api.fields import (
     VALIDATIONS,
     EmailAddress,
@@ -128,6 +129,8 @@ class Overrides(Model):
     """Banned attachments."""
     bad_header: BadHeaderOverrides | None = None
     """Mail with a broken header."""
+    digest: DigestOverrides | None = None
+    """The daily mail about held mail."""
     lists: OwnLists | None = None
     """Senders that are allowed, denied and scored here. They are asked before the spec's, which stay."""
 

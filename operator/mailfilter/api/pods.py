@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mailfilter.api.content import QuarantineKinds
+from mailfilter.api.digest import GatewayDigest
 from mailfilter.api.door import Dnsbl, Limits, Tls
 from mailfilter.api.fields import VALIDATIONS, HttpUrl, Model, ObjectName, Quantity, SignatureUrl, rule
 from mailfilter.api.retention import Kept
@@ -37,6 +38,8 @@ class Quarantine(Kept):
     """What becomes of held mail when the MailFilter is deleted: Retain keeps the claim `<name>-quarantine`."""
     kinds: QuarantineKinds = QuarantineKinds()
     """Which blocked mail is stored."""
+    digest: GatewayDigest = GatewayDigest()
+    """What recipients are told of mail that is held for them."""
 
 
 class Resources(Model):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeVar
 
+from mailfilter.api.digest import Digest
 from mailfilter.api.domains import Domain
 from mailfilter.api.fields import Model
 from mailfilter.api.overrides import Overrides, Recipient
@@ -23,6 +24,7 @@ class Verdicts:
     virus: Virus
     banned: Banned
     bad_header: BadHeader
+    digest: Digest
 
     def overridden(self, given: Overrides | None) -> "Verdicts":
         """The same with what is given replaced."""
@@ -34,6 +36,7 @@ class Verdicts:
             virus=_merged(self.virus, given.virus),
             banned=_merged(self.banned, given.banned),
             bad_header=_merged(self.bad_header, given.bad_header),
+            digest=_merged(self.digest, given.digest),
         )
 
     @property
@@ -91,6 +94,21 @@ def scopes(base: Verdicts, domains: list[Domain], recipients: list[Recipient]) -
         known[address] = (without_extension or domain.verdicts).overridden(one.policy)
         found.append(Scope(one, known[address]))
     return found
+
+
+def less_specific(key: str) -> Iterator[str]:
+    """The lookup keys that amavis asks for after this one, in its order."""
+    local, at, host = key.rpartition("@")
+    if at:
+        user, plus, _ = local.partition("+")
+        if plus and user:
+            yield f"{user}@{host}"
+        yield host
+    name = host.removeprefix(".")
+    if not key.startswith("."):
+        yield f".{name}"
+    while name := name.partition(".")[2]:
+        yield f".{name}"
 
 
 def _covering(name: str, domains: dict[str, Scope]) -> Scope | None:

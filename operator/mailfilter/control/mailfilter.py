@@ -87,12 +87,13 @@ class MailFilterLoop:
         except ValidationError as error:
             await self._report(body, [no("Ready", "InvalidSpec", _readable(error))], {})
             return self._settings.resync_seconds
-        reading = await self._lists.read(names, spec.lists.sources)
+        reading = await self._lists.read(names, spec)
         gateway = Gateway(
             names=names,
             uid=body["metadata"]["uid"],
             spec=spec,
             sender_files=reading.files,
+            digest_template=reading.template,
             images=self._settings.images,
             token=await self._token(names),
             operator_namespace=self._settings.namespace,
@@ -153,7 +154,7 @@ class MailFilterLoop:
     ) -> Facts:
         sources = {name: postfix.table_source(table) for name, table in postfix.tables(gateway.spec).items()}
         hashes = {
-            "amavis": policy_hash(policy_json(gateway.spec, gateway.sender_files.hashes)),
+            "amavis": policy_hash(policy_json(gateway.spec, gateway.sender_files.hashes, gateway.digest_template)),
             "postfix": postfix.tables_hash(sources),
         }
         names = gateway.names

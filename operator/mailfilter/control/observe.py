@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mailfilter.api.mailfilter import MailFilterSpec
-from mailfilter.control import dnslists, door, quarantine, records, signing
+from mailfilter.control import digests, dnslists, door, quarantine, records, signing
 from mailfilter.control.conditions import WAITING, Observation, no, yes
 from mailfilter.control.facts import WORKLOADS, Facts, ready_replicas, rolled_out
 from mailfilter.control.policy import lists_valid, policy_active
@@ -116,6 +116,8 @@ def observations(facts: Facts) -> list[Observation]:
         others.append(door.tls_active(doors, facts.spec.postfix.tls.secret_name))
     if facts.spec.spam.enabled and not facts.spec.spam.local_tests_only:
         others.append(dnslists.dns_lists_usable(facts))
+    if any(one.digest.enabled for one in (facts.spec.verdicts, *(scope.verdicts for scope in facts.spec.scopes()))):
+        others.append(digests.digests_sent(facts))
     if outgoing.keys(facts.spec):
         others.append(signing.signing_ready(facts))
     if facts.spec.dns.check:

@@ -62,7 +62,7 @@ async def _one(api: Api, manifest: Manifest, names: Names, images: Images | None
         installation = render.Installation(images, installation.operator_namespace, installation.scrape_annotations)
     lists = await _lists(api, live, names, spec)
     uid = live.uid or "UID-OF-THE-MAILFILTER"
-    wanted = _readable(render.objects(names, spec, installation, uid, lists.files), live)
+    wanted = _readable(render.objects(names, spec, installation, uid, lists), live)
     await read_unlabelled(api, live, wanted)
     found = _compared(live, wanted)
     # The API server has one kind of number: 5 and 5.0 are the same to it.
@@ -102,7 +102,7 @@ async def _lists(api: Api, live: Live, names: Names, spec: MailFilterSpec) -> Re
     """The long lists as the operator would read them, unless ConfigMaps may not be read."""
     if "ConfigMap" in live.unreadable:
         return Reading()
-    return await ListSources(api, Unwatched()).read(names, spec.lists.sources)
+    return await ListSources(api, Unwatched()).read(names, spec)
 
 
 async def _behind(
@@ -117,5 +117,5 @@ async def _behind(
     if installation is None:
         return []
     lists = await _lists(api, live, names, spec)
-    wanted = _readable(render.objects(names, spec, installation, str(live.uid), lists.files), live)
+    wanted = _readable(render.objects(names, spec, installation, str(live.uid), lists), live)
     return [f"{change.kind} {change.name}" for change in _compared(live, wanted)]

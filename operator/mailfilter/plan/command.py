@@ -58,6 +58,8 @@ def _offline(manifest: Manifest, images: Images | None, arguments: Arguments) ->
         print(report.warnings(names, spec), end="")
         if spec.lists.sources:
             print("  note     what lists.from names is in the cluster: --diff reads it")
+        if spec.quarantine.digest.template:
+            print("  note     what quarantine.digest.template names is in the cluster: --diff reads it")
     return report.UNCHANGED
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from mailfilter.api.mailfilter import MailFilterSpec
-from mailfilter.policy.longlists import Files
+from mailfilter.policy.longlists import Reading
 from mailfilter.policy.names import Names
 from mailfilter.stack import desired_objects
 from mailfilter.stack.common import Gateway, Images
@@ -62,16 +62,19 @@ def objects(
     spec: MailFilterSpec,
     installation: Installation,
     uid: str = "UID-OF-THE-MAILFILTER",
-    sender_files: Files | None = None,
+    reading: Reading | None = None,
 ) -> list[Object]:
-    """All objects of a MailFilter; what is secret is hidden. Long lists are the cluster's: given if they were read."""
+    """All objects of a MailFilter; what is secret is hidden. Long lists and templates are the cluster's: given if they
+    were read."""
+    reading = reading or Reading()
     gateway = Gateway(
         names=names,
         uid=uid,
         spec=spec,
         images=installation.images,
         token="",
-        sender_files=sender_files or Files(),
+        sender_files=reading.files,
+        digest_template=reading.template,
         operator_namespace=installation.operator_namespace,
         scrape_annotations=installation.scrape_annotations,
     )

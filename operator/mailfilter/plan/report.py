@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.control.digests import digests_sent
 from mailfilter.control.facts import Facts, Pod
 from mailfilter.control.observe import backscatter_risk
 from mailfilter.control.policy import lists_valid
@@ -56,6 +57,8 @@ def warnings(names: Names, spec: MailFilterSpec, reading: Reading | None = None)
     long = reading or Reading()
     facts = Facts(spec, names, policy_hash="", tables_hash="", children={}, pods=[], reading=long)
     seen = [(backscatter_risk(facts), "True"), (lists_valid(facts), "False")]
+    if long.template_trouble:
+        seen.append((digests_sent(facts), "False"))
     if spec.filtering.suspended != "None":
         door = Pod(
             f"{names.of('postfix')}-*", "postfix", None, True, {"postfix": {"suspended": spec.filtering.suspended}}

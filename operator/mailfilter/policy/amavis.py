@@ -6,6 +6,7 @@ from typing import Any
 
 from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.policy import banned, outgoing
+from mailfilter.policy.digest import digest
 from mailfilter.policy.keys import BySetting, domain_keys
 from mailfilter.policy.senders import gateway_lists, lists_by_key
 from mailfilter.policy.spamrules import unix_lines
@@ -13,12 +14,16 @@ from mailfilter.policy.spamrules import unix_lines
 POLICY_VERSION = 2
 
 
-def policy(spec: MailFilterSpec, sender_files: dict[str, str] | None = None) -> dict[str, Any]:
-    """The policy document of a MailFilter; `sender_files`: name → SHA-256 of those that belong to it."""
+def policy(
+    spec: MailFilterSpec, sender_files: dict[str, str] | None = None, digest_template: str | None = None
+) -> dict[str, Any]:
+    """The policy document of a MailFilter; `sender_files`: name → SHA-256 of those that belong to it;
+    `digest_template`: the one that `quarantine.digest.template` names."""
     spam, notices = spec.spam, spec.notifications
     decoding, stored = spec.decoding, spec.quarantine.kinds
     mail_from = (notices.mail_from or f"postmaster@{spec.domains[0].name}").lower()
     settings = BySetting(spec)
+    digests = digest(spec, digest_template)
     return {
         "version": POLICY_VERSION,
         "localDomains": sorted(key for domain in spec.domains for key in domain_keys(domain)),
@@ -62,6 +67,7 @@ def policy(spec: MailFilterSpec, sender_files: dict[str, str] | None = None) -> 
             "quarantineDenied": spec.lists.quarantine_denied,
         },
         "signing": outgoing.signing(spec),
+        "digest": digests and digests.model_dump(by_alias=True),
         "notifications": {
             "virusAdmin": notices.virus_admin,
             "spamAdmin": notices.spam_admin,
@@ -73,9 +79,11 @@ def policy(spec: MailFilterSpec, sender_files: dict[str, str] | None = None) -> 
     }
 
 
-def policy_json(spec: MailFilterSpec, sender_files: dict[str, str] | None = None) -> str:
-    """The policy as the file that amavis reads."""
-    return json.dumps(policy(spec, sender_files), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+def policy_json(
+    spec: MailFilterSpec, sender_files: dict[str, str] | None = None, digest_template: str | None = None
+) -> str:
+    """The policy as the file that amavis and its agent read."""
+    return json.dumps(policy(spec, sender_files, digest_template), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 
 def policy_hash(text: str) -> str:

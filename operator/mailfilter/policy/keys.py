@@ -1,12 +1,12 @@
 """amavis lookup keys (README.lookups), and settings that differ by them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from mailfilter.api.domains import Domain
 from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.api.overrides import Recipient
-from mailfilter.api.scopes import Verdicts
+from mailfilter.api.scopes import Verdicts, less_specific
 
 
 def domain_keys(domain: Domain) -> list[str]:
@@ -42,18 +42,3 @@ class BySetting:
 def scope_keys(of: Domain | Recipient) -> list[str]:
     """Lookup keys of a domain or recipient, the least specific first."""
     return domain_keys(of)[::-1] if isinstance(of, Domain) else [of.address.lower()]
-
-
-def less_specific(key: str) -> Iterator[str]:
-    """The keys that amavis asks for after this one, in its order."""
-    local, at, host = key.rpartition("@")
-    if at:
-        user, plus, _ = local.partition("+")
-        if plus and user:
-            yield f"{user}@{host}"
-        yield host
-    name = host.removeprefix(".")
-    if not key.startswith("."):
-        yield f".{name}"
-    while name := name.partition(".")[2]:
-        yield f".{name}"

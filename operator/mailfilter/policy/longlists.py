@@ -51,7 +51,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Reading:
-    """What came of the lists that a MailFilter names."""
+    """What came of the ConfigMaps that a MailFilter names: lists of senders, and the template of digests."""
 
     files: Files = field(default_factory=Files)
     refused: int = 0
@@ -60,6 +60,10 @@ class Reading:
     """The first of them, and why."""
     trouble: str | None = None
     """Why the lists in force are not those that the MailFilter names."""
+    template: str | None = None
+    """The template of digests in force; None for the default one."""
+    template_trouble: str | None = None
+    """Why that is not the one that the MailFilter names."""
 
 
 def parse(text: str, where: str, kind: List) -> Source:

@@ -19,8 +19,8 @@ from mailfilter.api.fields import SenderPattern
 from mailfilter.api.lists import Lists, SenderScore
 from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.api.overrides import OwnLists, OwnScore
-from mailfilter.api.scopes import Scope
-from mailfilter.policy.keys import less_specific, scope_keys
+from mailfilter.api.scopes import Scope, less_specific
+from mailfilter.policy.keys import scope_keys
 from mailfilter.policy.presets import CLASSIC_SCORES
 
 PRESETS = {"ClassicScores": CLASSIC_SCORES}

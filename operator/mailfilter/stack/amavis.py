@@ -56,8 +56,10 @@ POLICY_PARTS = ("policy", *(senders_part(number) for number in range(FILES)))
 
 def policy(gateway: Gateway, text: str | None = None) -> Object:
     """The ConfigMap of the policy; `text` keeps an older one in place of what the spec says."""
+    if text is None:
+        text = policy_json(gateway.spec, gateway.sender_files.hashes, gateway.digest_template)
     data = {
-        "policy.json": policy_json(gateway.spec, gateway.sender_files.hashes) if text is None else text,
+        "policy.json": text,
         # The agent's, which leaves room for such mails.
         "message-size-limit": str(gateway.spec.message_size_limit),
     }
@@ -91,12 +93,13 @@ def quarantine(gateway: Gateway) -> Object:
 def workload(gateway: Gateway) -> Object:
     """The StatefulSet. A change of policy does not touch it."""
     spec, names = gateway.spec.amavis, gateway.names
+    reinjection = f"{names.host('reinjection')}:{REINJECTION_PORT}"
     settings = {
         "AMAVIS_MAILFILTER": f"{names.namespace}/{names.name}",
         "AMAVIS_HOSTNAME": gateway.spec.hostname.lower(),
         "AMAVIS_MAX_SERVERS": str(spec.max_servers),
         "AMAVIS_CLAMD": f"{names.host('clamd')}:{CLAMD_PORT}",
-        "AMAVIS_RELEASE_TO": f"{names.host('reinjection')}:{REINJECTION_PORT}",
+        "AMAVIS_RELEASE_TO": reinjection,
         "AMAVIS_LOCAL_TESTS_ONLY": "1" if gateway.spec.spam.local_tests_only else "0",
         "AMAVIS_DNS_SERVERS": " ".join(gateway.spec.spam.dns_servers),
         "AMAVIS_OUTGOING": "1" if gateway.spec.outgoing else "0",
@@ -133,7 +136,9 @@ def workload(gateway: Gateway) -> Object:
         lifecycle={"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
     )
     releases = max(1, min(MOST_RELEASES, spec.max_servers - 1))
-    environment_of_agent = {"AGENT_PARALLEL_RELEASES": str(releases)} | ({"AGENT_SIGNS": "1"} if keys else {})
+    environment_of_agent = {"AGENT_PARALLEL_RELEASES": str(releases), "AGENT_REINJECTION": reinjection} | (
+        {"AGENT_SIGNS": "1"} if keys else {}
+    )
     template = pod_template(
         gateway,
         COMPONENT,

@@ -50,6 +50,8 @@ class Gateway:
     """Where the operator's pods run: they alone reach the agents."""
     sender_files: Files = field(default_factory=Files)
     """Long lists of senders."""
+    digest_template: str | None = None
+    """The template of digests; the default one when left out."""
     scrape_annotations: bool = True
     """Whether pods carry prometheus.io annotations."""
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from mailfilter.api.lists import ListSource
+from mailfilter.api.mailfilter import MailFilterSpec
 from mailfilter.cluster.queue import Key
 from mailfilter.control.lists import ListSources
 from mailfilter.policy.longlists import Files
 from mailfilter.policy.names import Names
 from mailfilter.stack.amavis import policy, sender_files
-from support.samples import gateway
+from support.samples import gateway, spec
 
 Object = dict[str, Any]
 NAMES = Names("mx", "mail")
@@ -66,12 +67,18 @@ def cluster() -> Cluster:
     return found
 
 
+def wanting(sources: list[ListSource], **digest: Any) -> MailFilterSpec:
+    """A spec that names these lists."""
+    named = [one.model_dump(by_alias=True) for one in sources]
+    return spec(lists={"from": named}, quarantine={"digest": digest})
+
+
 BOTH = [source("pests"), source("friends", "Allow")]
 
 
 async def test_what_is_named_is_read_and_watched(cluster: Cluster) -> None:
     watcher = Watcher()
-    found = await ListSources(cluster, watcher).read(NAMES, BOTH)  # type: ignore[arg-type]
+    found = await ListSources(cluster, watcher).read(NAMES, wanting(BOTH))  # type: ignore[arg-type]
     assert (found.files.allow, found.files.deny, found.refused, found.trouble) == (1, 1, 1, None)
     assert found.reasons[0].startswith("ConfigMap pests key senders line 2: com: write the domain in full")
     assert watcher.wanted == {("mail", "mx"): {("mail", "pests"), ("mail", "friends")}}
@@ -80,16 +87,16 @@ async def test_what_is_named_is_read_and_watched(cluster: Cluster) -> None:
 async def test_nothing_is_read_again_until_it_changes(cluster: Cluster) -> None:
     watcher = Watcher()
     lists = ListSources(cluster, watcher)  # type: ignore[arg-type]
-    first = await lists.read(NAMES, BOTH)
+    first = await lists.read(NAMES, wanting(BOTH))
     cluster.reads.clear()
-    assert await lists.read(NAMES, BOTH) is first
+    assert await lists.read(NAMES, wanting(BOTH)) is first
     assert cluster.reads == []
     watcher.versions["mail", "pests"] += 1
-    assert await lists.read(NAMES, BOTH) is first, "a watch that begins anew is no change"
+    assert await lists.read(NAMES, wanting(BOTH)) is first, "a watch that begins anew is no change"
     cluster.put("pests", senders="a@x.example\nc@x.example\n")
     watcher.versions["mail", "pests"] += 1
-    assert (await lists.read(NAMES, BOTH)).files.deny == 2
-    assert (await lists.read(NAMES, [source("pests", "Allow")])).files.allow == 2, "another spec is read anew"
+    assert (await lists.read(NAMES, wanting(BOTH))).files.deny == 2
+    assert (await lists.read(NAMES, wanting([source("pests", "Allow")]))).files.allow == 2, "another spec is read anew"
     lists.forget(("mail", "mx"))
     assert watcher.wanted == {("mail", "mx"): set()}
 
@@ -101,29 +108,29 @@ async def test_nothing_is_read_again_until_it_changes(cluster: Cluster) -> None:
 async def test_while_one_is_missing_the_last_good_lists_stay(
     cluster: Cluster, sources: list[ListSource], missing: str
 ) -> None:
-    before = await ListSources(cluster, Watcher()).read(NAMES, BOTH)  # type: ignore[arg-type]
+    before = await ListSources(cluster, Watcher()).read(NAMES, wanting(BOTH))  # type: ignore[arg-type]
     cluster.keep(before.files)
     cluster.put("pests", senders="other@x.example\n")
     # A process that remembers nothing.
-    found = await ListSources(cluster, Watcher()).read(NAMES, sources)  # type: ignore[arg-type]
+    found = await ListSources(cluster, Watcher()).read(NAMES, wanting(sources))  # type: ignore[arg-type]
     assert found.trouble == f"{missing} is missing"
     assert found.files == before.files
 
 
 async def test_a_new_mailfilter_begins_with_the_lists_that_are_there(cluster: Cluster) -> None:
-    found = await ListSources(cluster, Watcher()).read(NAMES, [*BOTH, source("gone")])  # type: ignore[arg-type]
+    found = await ListSources(cluster, Watcher()).read(NAMES, wanting([*BOTH, source("gone")]))  # type: ignore[arg-type]
     assert (found.files.allow, found.files.deny) == (1, 1)
     assert found.trouble
     cluster.keep(Files())
-    again = await ListSources(cluster, Watcher()).read(NAMES, [*BOTH, source("gone")])  # type: ignore[arg-type]
+    again = await ListSources(cluster, Watcher()).read(NAMES, wanting([*BOTH, source("gone")]))  # type: ignore[arg-type]
     assert again.files == found.files
 
 
 async def test_lists_that_are_too_large_change_nothing(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = await ListSources(cluster, Watcher()).read(NAMES, BOTH)  # type: ignore[arg-type]
+    before = await ListSources(cluster, Watcher()).read(NAMES, wanting(BOTH))  # type: ignore[arg-type]
     cluster.keep(before.files)
     monkeypatch.setattr("mailfilter.policy.longlists.FILE_BYTES", 10)
-    found = await ListSources(cluster, Watcher()).read(NAMES, BOTH)  # type: ignore[arg-type]
+    found = await ListSources(cluster, Watcher()).read(NAMES, wanting(BOTH))  # type: ignore[arg-type]
     assert "Shorten the lists" in str(found.trouble)
     assert found.files == before.files
 
@@ -135,3 +142,40 @@ def test_the_policy_names_the_files_by_their_hashes() -> None:
     assert document["senders"]["files"] == {"senders-0.gz": "f" * 64}
     (body,) = sender_files(made)
     assert (body["metadata"]["name"], body["binaryData"]) == ("mx-senders-0", {"senders-0.gz": "AA=="})
+
+
+TEMPLATE = {"enabled": True, "template": {"name": "words", "key": "text"}}
+GOOD = "Subject: Guten Morgen\n\n$each\n$subject\n$end\n"
+
+
+async def test_the_template_of_digests_is_read_and_watched(cluster: Cluster) -> None:
+    watcher = Watcher()
+    cluster.put("words", text=GOOD)
+    lists = ListSources(cluster, watcher)  # type: ignore[arg-type]
+    found = await lists.read(NAMES, wanting([], **TEMPLATE))
+    assert (found.template, found.template_trouble) == (GOOD, None)
+    assert watcher.wanted == {("mail", "mx"): {("mail", "words")}}
+    document = json.loads(
+        policy(replace(gateway(quarantine={"digest": TEMPLATE}), digest_template=GOOD))["data"]["policy.json"]
+    )
+    assert document["digest"]["template"] == GOOD
+
+
+@pytest.mark.parametrize(
+    ("data", "trouble"),
+    [
+        ({"text": GOOD + "$nobody\n"}, "ConfigMap words key text line 6: $nobody is not known here"),
+        ({"other": GOOD}, "ConfigMap words key text is missing"),
+    ],
+)
+async def test_of_a_bad_template_the_last_good_one_stays(cluster: Cluster, data: dict[str, str], trouble: str) -> None:
+    cluster.put("words", **data)
+    wanted = wanting([], **TEMPLATE)
+    first = await ListSources(cluster, Watcher()).read(NAMES, wanted)  # type: ignore[arg-type]
+    assert first.template is None, "there is none yet: the default one"
+    body = policy(replace(gateway(quarantine={"digest": TEMPLATE}), digest_template=GOOD))
+    cluster.objects[body["metadata"]["name"]] = body
+    # A process that remembers nothing.
+    found = await ListSources(cluster, Watcher()).read(NAMES, wanted)  # type: ignore[arg-type]
+    assert found.template == GOOD
+    assert str(found.template_trouble).startswith(trouble)

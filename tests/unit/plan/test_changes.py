@@ -110,7 +110,7 @@ def test_diffs_are_lines_of_the_file_that_a_daemon_reads() -> None:
 
 def test_packed_lists_go_live_and_are_shown_by_their_hash() -> None:
     lists = longlists.rendered([longlists.parse("pest.example\n", "here", "Deny")])
-    wanted = objects(NAMES, spec(), Installation(PLACEHOLDERS), "uid-1", lists)
+    wanted = objects(NAMES, spec(), Installation(PLACEHOLDERS), "uid-1", longlists.Reading(lists))
     live = running(rendered())
     found = planned(live, wanted)
     assert [(each.verb, each.name) for each in found] == [("create", "mx-senders-0"), ("change", "mx-policy")]

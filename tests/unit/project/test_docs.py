@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from mailfilter.api.crd import definitions
 from mailfilter.api.mailfilter import MailFilterSpec
+from mailfilter.api.template import parse
 from mailfilter.stack import desired_objects
 from mailfilter.stack.common import COMPONENT
 from support import ROOT
@@ -74,6 +76,8 @@ def test_pods_are_replaced_as_the_page_says(path: str) -> None:
         base = with_changes(base, postfix={"tls": {"secretName": "other"}})
     if path == "spec.postfix.dnsbl.threshold":
         base = with_changes(base, postfix={"dnsbl": {"sites": [{"name": "bl.example.net"}]}})
+    if path.startswith("spec.quarantine.digest.template."):
+        base = with_changes(base, quarantine={"digest": {"template": {"name": "other", "key": "other"}}})
     if path.startswith("spec.outgoing."):
         base = with_changes(base, outgoing={"clients": ["192.0.2.1"], "relay": {"host": "other"}})
     before = templates(MailFilterSpec.model_validate(base))
@@ -135,3 +139,9 @@ read_hash(\\%blacklist_sender @decoders @keep_decoded_original_maps $banned_file
 def test_the_map_has_every_classic_setting() -> None:
     first_cells = " ".join(re.findall(r"^\| (.*?) \|", SEED_MAP, re.MULTILINE))
     assert [setting for setting in CLASSIC.split() if f"`{setting}" not in first_cells] == []
+
+
+def test_the_template_on_the_page_has_no_mistake() -> None:
+    page = (ROOT / "docs/notices.md").read_text()
+    (block,) = re.findall(r"  digest.txt: \|\n((?:    .*\n|\n)+)", page)
+    assert parse(textwrap.dedent(block)).subject == "$count E-Mails wurden zurückgehalten"

@@ -16,6 +16,16 @@ my $line = text(qr/[^\x00-\x1f\x7f]{0,512}/);
 my $labels = text(qr/(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]*[a-z0-9])?/);    # part of a path
 my $type = text(qr/[A-Za-z0-9._-]{1,32}/);
 
+my $digest = object({
+  enabled => boolean(),
+  at => text(qr/\d\d:\d\d/),
+  timeZone => text(qr/[A-Za-z0-9_+\/-]{1,64}/),
+  kinds => list(one_of(qw(spam banned bad-header))),
+  contact => optional($line),
+  fromAddress => optional($address),
+  fromName => $line,
+});
+
 # What can differ by recipient.
 sub by_recipient {
   my ($checker) = @_;
@@ -56,6 +66,13 @@ my $check = object({
   })),
   senders => senders_check(),
   signing => mapping($lookup_key, list(object({ domain => $labels, selector => $labels }))),
+  # The agent's, of which amavis only knows the form.
+  digest => optional(object({
+    hostname => text(qr/[a-z0-9.-]{1,253}/),
+    suspended => boolean(),
+    template => text(qr/[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]{0,16384}/),
+    settings => by_recipient($digest),
+  })),
   notifications => object({
     virusAdmin => optional($address),
     spamAdmin => optional($address),
