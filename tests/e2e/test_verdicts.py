@@ -9,7 +9,7 @@ from email.message import EmailMessage
 import pytest
 
 from support.cluster import Cluster
-from support.gateway import Gateway, mailfilter
+from support.gateway import SMALL, Gateway, mailfilter
 from support.mail import EICAR, Post, Received, message, spam, virus
 from support.run import CommandError, wait_for
 
@@ -55,6 +55,16 @@ def zipped(name: str, content: bytes) -> bytes:
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr(name, content)
     return archive.getvalue()
+
+
+HELD_UNTIL = """
+import sys
+from pathlib import Path
+from urllib.request import Request, urlopen
+token = Path("/etc/mailfilter/agent/token").read_text()
+url = "http://localhost:8081/v1/held?limit=1000&until=" + sys.argv[1]
+print(urlopen(Request(url, headers={"Authorization": "Bearer " + token})).read().decode())
+"""
 
 
 def notice_about(gateway: Gateway, held: str) -> Received:
@@ -206,6 +216,37 @@ def test_b10_notices_go_through_the_gateway(gateway: Gateway) -> None:
     body = notice.body.replace("\r\n", "\n")
     gateway.cluster.kubectl("create", "-f", "-", stdin=body.partition("<<'EOF'\n")[2].partition("EOF\n")[0])
     assert gateway.post.expect(mail).recipients == ["bob@example.com"]
+
+
+def test_each_recipient_is_told_of_his_own_held_mail(gateway: Gateway) -> None:
+    held = {who: gateway.held(message("offer", OFFER), to=f"{who}@example.com")[0] for who in ("bob", "carol", "dave")}
+    (amavis,) = gateway.pods("amavis")
+    run = ("exec", amavis["metadata"]["name"], "-n", gateway.namespace, "-c")
+    # As if stored a while ago, and the time of the digest is the minute that has just begun.
+    files = " ".join(f"/var/lib/amavis/quarantine/{one}" for one in held.values())
+    script = f'for file in {files}; do touch -d "-5 minutes" $file; touch $file.x; rm $file.x; done; date -u +%FT%H:%M'
+    minute = gateway.cluster.kubectl(*run, "amavis", "--", "sh", "-c", script).strip()
+
+    def known() -> bool:
+        answer = gateway.cluster.kubectl(*run, "agent", "--", "python3", "-c", HELD_UNTIL, f"{minute}:00Z")
+        return all(one in answer for one in held.values())
+
+    wait_for(known, "the agent knows when they were stored")
+    digest = {"enabled": True, "at": minute[-5:], "contact": "the help desk"}
+    silent = {"address": "dave@example.com", "policy": {"digest": {"enabled": False}}}
+    gateway.apply(quarantine=SMALL["quarantine"] | {"digest": digest}, recipients=[silent])
+
+    def digests() -> dict[str, Received]:
+        found = [one for one in gateway.post.received() if one.subject.startswith("Mail held for you")]
+        return {one.recipients[0]: one for one in found if held["bob"] in one.body or held["carol"] in one.body}
+
+    told = wait_for(lambda: found if len(found := digests()) == 2 else None, "a digest for each")
+    gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "DigestsSent")
+    for who in ("bob", "carol"):
+        one = told[f"{who}@example.com"]
+        assert (one.sender, one.header("To")) == ("", f"{who}@example.com")
+        assert [other for other in held if held[other] in one.body] == [who]
+    assert not [one for one in gateway.post.received() if held["dave"] in one.body]
 
 
 def test_spam_with_destiny_pass_is_delivered_marked(gateway: Gateway) -> None:
