@@ -195,6 +195,18 @@ SPEC_CASES: list[tuple[str, Object, str]] = [
         "verify: List needs a list of local parts",
     ),
     ("nobody may send", {"outgoing": {"clients": []}}, "should have at least 1 items"),
+    ("nobody may read", {"quarantine": {"access": {"from": []}}}, "should have at least 1 items"),
+    ("readers without a name", {"quarantine": {"access": {"from": [{}]}}}, "or else ipBlock alone"),
+    (
+        "readers with two names",
+        {"quarantine": {"access": {"from": [{"podSelector": {}, "ipBlock": {"cidr": "192.0.2.1"}}]}}},
+        "or else ipBlock alone",
+    ),
+    (
+        "a value that no label has",
+        {"quarantine": {"access": {"from": [{"podSelector": {"matchLabels": {"app": "a b"}}}]}}},
+        "should match",
+    ),
     ("no clients", {"outgoing": {}}, "spec.outgoing.clients: Required value"),
     ("b21 the world may send", {"outgoing": {"clients": ["0.0.0.0/0"]}}, "not wider than /8"),
     (

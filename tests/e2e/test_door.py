@@ -248,6 +248,18 @@ def test_only_the_doors_are_open(gateway: Gateway) -> None:
     assert all(gateway.post.reaches(address(component), port) for component, ports in opened.items() for port in ports)
 
 
+def test_the_page_is_for_those_whom_the_spec_names(gateway: Gateway) -> None:
+    pods = {pod["metadata"]["uid"] for pod in gateway.pods("amavis")}
+    named = {"from": [{"podSelector": {"matchLabels": {"post": "client"}}}]}
+    gateway.apply(quarantine=SMALL["quarantine"] | {"access": named})
+    page = wait_for(lambda: gateway.post.http("http://mx-quarantine:8081/"), "the page of the quarantine", 30)
+    assert "<title>Quarantine</title>" in page
+    assert not gateway.post.reaches("mx-quarantine", 8081, pod="signatures")
+    gateway.apply()
+    wait_for(lambda: not gateway.post.reaches("mx-quarantine", 8081), "the page is closed again", 30)
+    assert {pod["metadata"]["uid"] for pod in gateway.pods("amavis")} == pods
+
+
 def served(gateway: Gateway) -> str:
     """The certificate that a client gets, empty without TLS."""
     script = (

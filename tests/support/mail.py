@@ -196,15 +196,15 @@ class Post:
         )
         return self._kubectl("exec", "client", "--", "python", "-c", script, url, str(timeout), timeout=timeout + 15)
 
-    def reaches(self, host: str, port: int, timeout: float = 3) -> bool:
-        """Whether a TCP connection from the client pod succeeds (NetworkPolicies)."""
+    def reaches(self, host: str, port: int, timeout: float = 3, pod: str = "client") -> bool:
+        """Whether a TCP connection from a pod of these succeeds (NetworkPolicies)."""
         script = (
             "import socket, sys\n"
             "try: socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3]))\n"
             "except OSError as error: print(error)\n"
             "else: print('connected')"
         )
-        command = ("exec", "client", "--", "python", "-c", script, host, str(port), str(timeout))
+        command = ("exec", pod, "--", "python", "-c", script, host, str(port), str(timeout))
         return self._kubectl(*command).strip() == "connected"
 
     def _kubectl(self, *args: str, stdin: str | None = None, timeout: float = 60) -> str:

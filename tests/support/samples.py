@@ -179,6 +179,15 @@ FULL: Object = {
             "fromName": "Held mail",
             "template": {"name": "words", "key": "digest.txt"},
         },
+        "access": {
+            "from": [
+                {
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}},
+                    "podSelector": {"matchLabels": {"app": "oauth2-proxy"}},
+                },
+                {"ipBlock": {"cidr": "192.0.2.77/28"}},
+            ]
+        },
     },
     "messageSizeLimit": 52428800,
     "postfix": {

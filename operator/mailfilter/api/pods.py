@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mailfilter.api.access import Access
 from mailfilter.api.content import QuarantineKinds
 from mailfilter.api.digest import GatewayDigest
 from mailfilter.api.door import Dnsbl, Limits, Tls
@@ -40,6 +41,8 @@ class Quarantine(Kept):
     """Which blocked mail is stored."""
     digest: GatewayDigest = GatewayDigest()
     """What recipients are told of mail that is held for them."""
+    access: Access | None = None
+    """Who reaches the page of the quarantine by a Service; nobody when left out. `kubectl port-forward` needs none."""
 
 
 class Resources(Model):

@@ -5,6 +5,7 @@ from mailfilter.policy.amavis import policy_json
 from mailfilter.policy.capacity import capacity
 from mailfilter.policy.longlists import FILES, file_name
 from mailfilter.stack.common import (
+    AGENT_PORT,
     AMAVIS_PORT,
     AMAVIS_UID,
     BEFORE_QUEUE_PORT,
@@ -161,6 +162,14 @@ def workload(gateway: Gateway) -> Object:
     return stateful_set(gateway, COMPONENT, spec.replicas, template)
 
 
+def page(gateway: Gateway) -> list[Object]:
+    """The Service of the quarantine's page, where somebody is to reach it. Who reads stays with one pod: another one
+    knows what was deleted some seconds later."""
+    if not gateway.spec.quarantine.access:
+        return []
+    return [service(gateway, "quarantine", COMPONENT, {"agent": AGENT_PORT}, sessionAffinity="ClientIP")]
+
+
 def objects(gateway: Gateway) -> list[Object]:
     """All objects of the component."""
     return [
@@ -169,6 +178,7 @@ def objects(gateway: Gateway) -> list[Object]:
         policy(gateway),
         quarantine(gateway),
         service(gateway, COMPONENT, COMPONENT, ports(gateway)),
+        *page(gateway),
         headless(gateway, COMPONENT, {"amavis": AMAVIS_PORT}),
         disruption_budget(gateway, COMPONENT),
         workload(gateway),

@@ -3,6 +3,7 @@
 from ipaddress import ip_network
 from typing import Any
 
+from mailfilter.api.access import Access
 from mailfilter.api.outgoing import Outgoing
 from mailfilter.policy.clamav import MIRROR_PORT
 from mailfilter.stack.common import (
@@ -46,6 +47,15 @@ def _senders(outgoing: Outgoing) -> list[Object]:
     return [{"namespaceSelector": {}}, *networks]
 
 
+def _readers(access: Access) -> Object:
+    """Who may come to the page of the quarantine, besides the operator."""
+    peers = [peer.model_dump(by_alias=True, exclude_defaults=True) for peer in access.peers]
+    for peer in peers:
+        if "ipBlock" in peer:
+            peer["ipBlock"]["cidr"] = str(ip_network(peer["ipBlock"]["cidr"], strict=False))
+    return {"from": peers, "ports": _ports(AGENT_PORT)}
+
+
 def objects(gateway: Gateway) -> list[Object]:
     """One NetworkPolicy a component. amavis and clamd, which open what strangers send, reach only what they need."""
 
@@ -60,6 +70,7 @@ def objects(gateway: Gateway) -> list[Object]:
     metrics = {"ports": _ports(METRICS_PORT)}
     filter_ports, return_ports = [AMAVIS_PORT, BEFORE_QUEUE_PORT], [REINJECTION_PORT]
     doors = [{"ports": _ports(SMTP_PORT)}]
+    access = gateway.spec.quarantine.access
     if gateway.spec.outgoing:
         filter_ports.append(SIGNER_PORT)
         return_ports.append(SIGNED_PORT)
@@ -78,7 +89,12 @@ def objects(gateway: Gateway) -> list[Object]:
         _policy(
             gateway,
             "amavis",
-            [{"from": pods("postfix"), "ports": _ports(*filter_ports)}, agent, metrics],
+            [
+                {"from": pods("postfix"), "ports": _ports(*filter_ports)},
+                agent,
+                *([_readers(access)] if access else []),
+                metrics,
+            ],
             [
                 DNS,
                 {"to": pods("postfix"), "ports": _ports(*return_ports)},

@@ -59,7 +59,7 @@ def test_selectors_select_the_pods_that_they_mean(sample: str) -> None:
     def selected(labels: dict[str, str]) -> list[str]:
         return [name for name, found in pods.items() if labels.items() <= found.items()]
 
-    expected = {"reinjection": "postfix", "outgoing": "postfix"}
+    expected = {"reinjection": "postfix", "outgoing": "postfix", "quarantine": "amavis"}
     for (kind, name), body in objects.items():
         part = name.removeprefix("mx-").removesuffix("-pods")
         part = expected.get(part, part)
@@ -113,6 +113,8 @@ def sources(policy: Object, port: int) -> list[str]:
         for peer in rule.get("from", [None]):
             if peer is None:
                 found.append("anybody")
+            elif peer.get("podSelector") == {"matchLabels": {"app": "oauth2-proxy"}}:
+                found.append("proxy")
             elif "ipBlock" in peer:
                 found.append(peer["ipBlock"]["cidr"])
             elif peer == {"namespaceSelector": {}}:
@@ -137,7 +139,13 @@ OPEN = {
         8081: ["operator"],
         9090: ["anybody"],
     },
-    "amavis": {10024: ["postfix"], 10026: ["postfix"], 10028: ["postfix"], 8081: ["operator"], 9090: ["anybody"]},
+    "amavis": {
+        10024: ["postfix"],
+        10026: ["postfix"],
+        10028: ["postfix"],
+        8081: ["operator", "proxy", "192.0.2.64/28"],
+        9090: ["anybody"],
+    },
     "clamd": {3310: ["amavis"]},
     "freshclam": {8080: ["clamd"], 8081: ["operator"], 9090: ["anybody"]},
 }
@@ -150,6 +158,23 @@ def test_b21_ports_are_open_to_those_who_use_them(component: str) -> None:
     assert "Ingress" in policy["spec"]["policyTypes"]
     ports = {each["port"] for rule in policy["spec"]["ingress"] for each in rule["ports"]}
     assert {port: sources(policy, port) for port in ports} == OPEN[component]
+
+
+def test_the_page_is_reached_by_those_whom_the_spec_names_alone() -> None:
+    assert ("Service", "mx-quarantine") not in by_id()
+    assert sources(by_id()["NetworkPolicy", "mx-amavis"], 8081) == ["operator"]
+    objects = by_id(quarantine={"access": {"from": [{"podSelector": {}}, {"namespaceSelector": {}}]}})
+    rule = objects["NetworkPolicy", "mx-amavis"]["spec"]["ingress"][2]
+    # An empty selector is all pods of the namespace, or all namespaces: never nobody's rule without `from`.
+    assert rule == {
+        "from": [{"podSelector": {}}, {"namespaceSelector": {}}],
+        "ports": [{"port": 8081, "protocol": "TCP"}],
+    }
+    spec = objects["Service", "mx-quarantine"]["spec"]
+    assert (spec["ports"], spec["sessionAffinity"]) == (
+        [{"name": "agent", "port": 8081, "targetPort": "agent", "protocol": "TCP"}],
+        "ClientIP",
+    )
 
 
 def test_what_opens_the_mail_of_strangers_reaches_little() -> None:
@@ -250,6 +275,10 @@ CLAMD, FRESHCLAM = ("Deployment", "mx-clamd"), ("StatefulSet", "mx-freshclam")
         ({"freshclam": {"checks": 1}}, {FRESHCLAM}),
         ({"clamd": {"replicas": 0}}, {CLAMD}),
         ({"postfix": {"service": {"type": "NodePort"}}}, {("Service", "mx-postfix")}),
+        (
+            {"quarantine": {"access": {"from": [{"podSelector": {}}]}}},
+            {("Service", "mx-quarantine"), ("NetworkPolicy", "mx-amavis")},
+        ),
         ({"quarantine": {"reclaim": "Delete"}}, {("PersistentVolumeClaim", "mx-quarantine")}),
     ],
     # A set has another order in another process.
