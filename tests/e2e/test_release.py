@@ -1,24 +1,28 @@
 """Held mail is given back: to whom it is owed, as it came, once for each release; and status never says more."""
 
+import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from mailfilter.plugin import agent
 from mailfilter.plugin.errors import PluginError
 from mailfilter.plugin.forward import forward
 from mailfilter.plugin.gateway import token
 from mailfilter.plugin.kubectl import Kubectl
-from support import install
+from support import ROOT, install
 from support.cluster import Cluster, Object
 from support.gateway import SMALL, Gateway
 from support.mail import Post, Received, message, virus
-from support.run import CommandError, wait_for
+from support.run import CommandError, run, wait_for
 from support.tenant import Tenant
 
 RULES = "body E2E_OFFER /cheap pills for tests/\nscore E2E_OFFER 7\n"
@@ -480,3 +484,53 @@ def test_b64_the_oldest_ends_when_too_much_is_held_but_nothing_that_is_to_be_rel
 def held_messages(gateway: Gateway) -> int:
     found: int = gateway.cluster.get("mailfilter", gateway.name, gateway.namespace)["status"]["quarantine"]["messages"]
     return found
+
+
+def page(name: str) -> list[Object]:
+    """The objects of the example on a page that has an object of this name."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs/backup.md").read_text(), re.MULTILINE | re.DOTALL)
+    examples = [list(yaml.safe_load_all(block)) for block in blocks]
+    (found,) = [one for one in examples if any(body["metadata"]["name"] == name for body in one)]
+    return found
+
+
+def plugin(gateway: Gateway, *words: str) -> str:
+    """What `kubectl mailfilter` prints."""
+    program = Path(sys.executable).with_name("kubectl-mailfilter")
+    return run(program, *words, "-n", gateway.namespace, env=gateway.cluster.env)
+
+
+def nightly(gateway: Gateway, images: install.Images) -> str:
+    """Begins the job of docs/backup.md; its name."""
+    claim, policy, cron = page("quarantine-archives")
+    claim["spec"]["resources"]["requests"]["storage"] = "1Gi"
+    cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["image"] = images["operator"]
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "nightly"}, **cron["spec"]["jobTemplate"]}
+    gateway.cluster.apply([claim, policy, cron, job], gateway.namespace)
+    return "nightly"
+
+
+def test_what_an_archive_brings_back_is_held_and_released_as_it_was_before(
+    gateway: Gateway, images: install.Images, tmp_path: Path
+) -> None:
+    mails = [message("archived", OFFER) for _ in range(2)]
+    given, kept = gateway.held(*mails)
+    release(gateway, given)
+    gateway.post.expect(mails[0])
+    job = nightly(gateway, images)
+    listed = plugin(gateway, "list", "--subject", "archived", "-o", "json")
+    assert given in listed
+    assert kept in listed
+    archive = str(tmp_path / "held.tar")
+    plugin(gateway, "export", archive, "--subject", "archived")
+    in_quarantine(gateway, "rm", "-r", given, kept, ".releases", ".jobs")
+    assert plugin(gateway, "import", archive) == "2 imported, 0 held already, 0 left out\n"
+    assert plugin(gateway, "list", "--subject", "archived", "-o", "json") == listed
+    found = release(gateway, selector={"subject": "archived"})
+    assert (found["phase"], found["counts"]["total"]) == ("Released", 1)
+    assert gateway.post.expect(mails[1]).recipients == ["bob@example.com"]
+    assert len(gateway.post.copies(mails[0])) == 1
+    gateway.cluster.kubectl(
+        "-n", gateway.namespace, "wait", "job", job, "--for=condition=Complete", "--timeout=60s", timeout=70
+    )
+    assert "held mails are in /archives/quarantine-" in gateway.cluster.logs(f"job/{job}", gateway.namespace)
