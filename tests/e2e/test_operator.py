@@ -6,6 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from mailfilter.plugin import agent
+from mailfilter.plugin import gateway as gateways
+from mailfilter.plugin.errors import PluginError
+from mailfilter.plugin.forward import forward
+from mailfilter.plugin.kubectl import Kubectl
 from mailfilter.stack import KINDS
 from support.cluster import Cluster, Object
 from support.mail import Post, message, spam, virus
@@ -190,6 +195,18 @@ def test_the_operator_is_healthy(gateway: Victim, operator: str) -> None:
     assert gateway.post.http(f"http://{pod['status']['podIP']}:8080/healthz") == "ok"
 
 
+def tokens_are_apart(ours: Victim, theirs: Victim) -> None:
+    """One gateway's token opens no other's quarantine."""
+    (held,) = ours.held(virus())
+    here, there = (Kubectl(one.namespace, kubeconfig=str(ours.cluster.kubeconfig)) for one in (ours, theirs))
+    with forward(here, gateways.pod(here, "mx", "amavis"), agent.PORT) as to:
+        own = agent.Agent(to, gateways.token(here, "mx"), "mx-agent")
+        wait_for(lambda: held in [one["id"] for one in own.search({}, 1000)["items"]], "the held mail in the list")
+        other = agent.Agent(to, gateways.token(there, "mx"), "mx-agent")
+        with pytest.raises(PluginError, match="refuses the token"):
+            other.search({}, 1)
+
+
 def test_two_gateways_in_one_namespace_and_one_in_another(
     cluster: Cluster, operator: str, gateway: Victim, post: Post, other_namespace: str
 ) -> None:
@@ -219,6 +236,7 @@ def test_two_gateways_in_one_namespace_and_one_in_another(
     post.send(stopped, host="second-postfix")
     assert post.expect(passed).header("X-Spam-Flag") == "YES"
     assert not post.copies(stopped)
+    tokens_are_apart(gateway, far)
 
     cluster.delete_object("mailfilter", "second", post.namespace)
     claims = {"PersistentVolumeClaim/second-quarantine"}
