@@ -1,9 +1,12 @@
 """A release by selector: the agent and amavis as in their pod, each killed in the middle."""
 
+import email
+import email.policy
 import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,12 @@ from images.nexthop import started_next_hop
 from mailfilter.agent.release import UNANSWERED
 
 SENDER = "offers@client.example"
+
+
+def message_from_string(text: str) -> EmailMessage:
+    found = email.message_from_string(text, policy=email.policy.default)
+    assert isinstance(found, EmailMessage)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +154,38 @@ def test_b12_a_mail_larger_than_what_spamassassin_sees_is_held_and_given_back_wh
     assert found["counts"]["released"] == 1
     gateway.idle()
     assert "\r\n\r\n" + "\r\n".join([GTUBE, *lines]) in gateway.raw("large").decode()
+
+
+def test_a_release_is_reported_once_with_the_mail_attached(gateway: Gateway, agent: Container) -> None:
+    gateway.send(mail("mistaken", f"our offer\n{GTUBE}", sender="alice@client.example"))
+    held = gateway.report("mistaken")["quarantine"]
+    for _ in range(2):
+        found = settled(agent, "reported", selector=None, messages=[held], reportTo=["learn@example.com"])
+        assert found["counts"]["released"] == 1, found
+    gateway.idle()
+    assert len(gateway.delivered("mistaken")) == 1
+    (text,) = gateway.delivered("Fw: mistaken")
+    assert "X-Rcpt-Args: <learn@example.com>" in text
+    report = message_from_string(text)
+    assert (report.get_content_type(), report.get_param("report-type")) == ("multipart/report", "feedback-report")
+    words, feedback, attached = list(report.iter_parts())
+    assert words.get_content_type() == "text/plain"
+    assert "Feedback-Type: not-spam" in feedback.as_string()
+    assert "Original-Mail-From: <alice@client.example>" in feedback.as_string()
+    (mistaken,) = attached.iter_parts()
+    assert mistaken["Subject"] == "mistaken"
+    assert "our offer" in mistaken.get_content()
+
+
+def test_a_report_that_postfix_refuses_is_a_failure(gateway: Gateway, agent: Container) -> None:
+    gateway.send(mail("unreported", GTUBE))
+    held = gateway.report("unreported")["quarantine"]
+    found = settled(agent, "unreported", selector=None, messages=[held], reportTo=["learn@elsewhere.example"])
+    (one,) = found["messages"]
+    assert (one["result"], one["reason"]) == ("Failed", "NotReported"), one
+    assert one["reply"].startswith("released, but not reported: 5")
+    gateway.idle()
+    assert len(gateway.delivered("unreported")) == 1
 
 
 def test_deleted_once_released(gateway: Gateway, agent: Container, original: str) -> None:

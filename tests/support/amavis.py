@@ -20,6 +20,9 @@ class Amavis:
     """Mail id and recipient of each delivery."""
     keys: list[str] = field(default_factory=list)
     """The release of each delivery."""
+    reported: list[tuple[str, str]] = field(default_factory=list)
+    """Mail id and recipient of each report, which `report_refusals` may refuse before."""
+    report_refusals: dict[str, list[str]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     hold: asyncio.Event | None = None
     arrived: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
@@ -43,20 +46,24 @@ class Amavis:
 
     def send(self, request: dict[str, str], recipients: list[str]) -> list[str]:
         mail_id, key = request["mail_id"], request["policy_bank"].removeprefix("RELEASE-")
-        record = self.quarantine / ".releases" / f"{key}.{mail_id}"
+        report = request["request"] == "report"
+        record = self.quarantine / ".releases" / f"{key}{'_report' if report else ''}.{mail_id}"
         record.parent.mkdir(exist_ok=True)
         past = json.loads(record.read_text()) if record.exists() else {"recipients": [], "replies": []}
         known = dict(zip(past["recipients"], past["replies"], strict=True))
         for who in recipients:
             if known.get(who, "").startswith("250 2.0.0"):
                 continue
-            script = self.refusals.get(mail_id, [])
+            script = (self.report_refusals if report else self.refusals).get(mail_id, [])
             if script:
                 known[who] = script.pop(0) if script[0].startswith("4") else script[0]
+                continue
+            if report:
+                self.reported.append((mail_id, who))
             else:
                 self.sent.append((mail_id, who))
                 self.keys.append(key)
-                known[who] = f"250 2.0.0 from MTA: 250 2.0.0 Ok: queued as Q{len(self.sent)}"
+            known[who] = f"250 2.0.0 from MTA: 250 2.0.0 Ok: queued as Q{len(self.sent) + len(self.reported)}"
         content = {"state": "done", "recipients": list(known), "replies": list(known.values())}
         record.write_text(json.dumps(content))
         return [known[who] for who in recipients]

@@ -66,7 +66,7 @@ class ArchivedMail(Model):
     """Envelope recipients who did not get the mail."""
     seen: bool
     """Somebody has looked at it."""
-    releases: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")], ArchivedRelease]
+    releases: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}(_report)?$")], ArchivedRelease]
     """Records of releases by their key."""
 
 

@@ -185,6 +185,9 @@ class BulkReleases:
         ):
             file.allow(found.sender)
             job.allow(found.sender)
+        if wanted.report_to and released:
+            found = await self._reported(request, found, tuple(wanted.report_to))
+            released = found.result is Result.RELEASED
         if wanted.delete_after and released:
             try:
                 await asyncio.to_thread(self._giving.delete_released, found)
@@ -192,6 +195,18 @@ class BulkReleases:
                 reply = f"451 4.3.0 released, but not deleted: {error}"
                 found = found.model_copy(update={"result": Result.RETRY, "reply": reply})
         return _result(found, before.attempts + 1)
+
+    async def _reported(self, request: ReleaseRequest, found: ReleaseAnswer, to: tuple[str, ...]) -> ReleaseAnswer:
+        """Reports a released mail. What is not reported is not done, though its recipients have it."""
+        report = request.model_copy(update={"recipients": to, "report": True})
+        told = await self._giving.release(report, again=True)
+        if told.result is Result.RELEASED:
+            return found
+        if told.result is Result.RETRY:
+            reply = f"451 4.3.0 released, but not reported: {told.reply}"
+            return found.model_copy(update={"result": Result.RETRY, "reply": reply})
+        reply = f"released, but not reported: {told.reply}"
+        return found.model_copy(update={"result": Result.FAILED, "reason": Reason.NOT_REPORTED, "reply": reply})
 
 
 def _result(found: ReleaseAnswer, attempts: int) -> MessageResult:

@@ -24,13 +24,12 @@ class Giving:
         if request.message in self._busy:
             reply = "450 4.5.0 another release is giving it back"
             return ReleaseAnswer(message=request.message, result=Result.RETRY, reply=reply)
-        record = f"{request.key}.{heldmail.mail_id_of(request.message)}"
         self._busy.add(request.message)
         try:
             if not again:
                 entry = self._volume.index.get(request.message)
                 wanted = request.recipients or (entry.recipients if entry else ())
-                others = self._volume.index.given(heldmail.mail_id_of(request.message), besides=record)
+                others = self._volume.index.given(heldmail.mail_id_of(request.message), besides=request.record)
                 left = tuple(one for one in wanted if plain(one) not in others)
                 if wanted and not left:
                     reply = "250 2.0.0 given back by another release meanwhile"
@@ -38,7 +37,7 @@ class Giving:
                 if len(left) < len(wanted):
                     request = request.model_copy(update={"recipients": left})
             found = await self._releases.release(request)
-            await asyncio.to_thread(self._volume.add_record, record)
+            await asyncio.to_thread(self._volume.add_record, request.record)
             return found
         finally:
             self._busy.remove(request.message)

@@ -75,16 +75,18 @@ async def release(
     recipients: Iterable[str],
     seconds: float,
     bounce: bool = False,
+    report: bool = False,
 ) -> list[str]:
     """Has amavis send a held mail to `recipients` (addresses without angle brackets). Raises PdpError.
 
     `bounce`: if the next hop refuses it later, Postfix tells the sender of the mail, or else nobody.
+    `report`: not the mail itself goes to them, but a report that it was held by mistake, with the mail attached.
 
     Returns the SMTP replies as amavis reports them (`250 2.0.0 from MTA(…): 250 2.0.0 Ok: queued as …`): one for each
     recipient in their order, or a single one when the whole request failed.
     """
     attributes = [
-        ("request", "release"),
+        ("request", "report" if report else "release"),
         ("mail_id", mail_id),
         ("quar_type", "Z" if mail_file.endswith(".gz") else "F"),
         ("mail_file", mail_file),

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ValidationError
 
 from mailfilter.agent.heldmail import plain
 
+# Ends the key of a report's record; no key of a release has it.
+_REPORT = "_report"
 _QUEUED = re.compile(r"250 2\.\d{1,3}\.\d{1,3} .*\bqueued as ([0-9A-Za-z]+)\b", re.DOTALL)
 
 
@@ -45,6 +47,21 @@ class _Stored(BaseModel):
     state: Literal["started", "done"]
     replies: list[str] = []
     recipients: list[str] = []
+
+
+def name(key: str, mail_id: str, *, report: bool = False) -> str:
+    """The name of the record of a release, or of the report that belongs to it."""
+    return f"{key}{_REPORT if report else ''}.{mail_id}"
+
+
+def key_of(record: str) -> str:
+    """The key of the release that a record is of."""
+    return record.partition(".")[0].removesuffix(_REPORT)
+
+
+def given(path: Path) -> dict[str, str]:
+    """Replies of those who were given the mail, from a record by its path. Who got a report was not. Raises OSError."""
+    return {} if path.name.partition(".")[0].endswith(_REPORT) else read(path).released
 
 
 def queue_id(reply: str) -> str | None:

@@ -45,6 +45,7 @@ class Reason(StrEnum):
     ID_MISMATCH = "IdMismatch"
     VIRUS_NOT_ALLOWED = "VirusNotAllowed"
     NOTHING_TO_DO = "NothingToDo"
+    NOT_REPORTED = "NotReported"
     INTERRUPTED = "Interrupted"
 
 
@@ -61,6 +62,13 @@ class ReleaseRequest(Model):
     """Infected mail may be released."""
     last_copy: bool = False
     """The mail will not be held any more: if the next hop refuses it later, its sender has to know."""
+    report: bool = False
+    """The recipients are sent a report with the mail attached (RFC 5965), and count for nobody who was given it."""
+
+    @property
+    def record(self) -> str:
+        """Name of the record of what became of it."""
+        return records.name(self.key, heldmail.mail_id_of(self.message), report=self.report)
 
 
 class RecipientAnswer(Model):
@@ -111,13 +119,16 @@ class Releases:
             )
         except OSError as trouble:
             answer = ReleaseAnswer(message=request.message, result=Result.RETRY, reply=f"451 4.5.0 {trouble}")
-        self._results.labels(answer.result).inc()
-        log.info("release %s: %s", request.key, answer.model_dump_json(by_alias=True))
+        if not request.report:
+            self._results.labels(answer.result).inc()
+        log.info(
+            "%s %s: %s", "report" if request.report else "release", request.key, answer.model_dump_json(by_alias=True)
+        )
         return answer
 
     async def _release(self, request: ReleaseRequest) -> ReleaseAnswer:
         mail_id = _mail_id(request.message)
-        record = self._quarantine / ".releases" / f"{request.key}.{mail_id}"
+        record = self._quarantine / ".releases" / request.record
         past = await asyncio.to_thread(records.read, record)
         try:
             mail = await asyncio.to_thread(_held, self._quarantine / request.message)
@@ -156,6 +167,7 @@ class Releases:
                 mail_file=request.message,
                 recipients=recipients,
                 bounce=request.last_copy,
+                report=request.report,
                 seconds=ANSWER_SECONDS,
             )
         except pdp.PdpError as error:

@@ -65,13 +65,12 @@ class Volume:
             stamp = path.stat().st_mtime_ns
         except FileNotFoundError:
             return
-        self.index.store_record(name, stamp, name.partition(".")[2], records.read(path).released)
+        self.index.store_record(name, stamp, name.partition(".")[2], records.given(path))
 
     def forget_records(self, keep: Collection[str], before: float) -> None:
         """Deletes records of releases whose mail is gone and whose key nobody asks for any more."""
         for name, stamp in self.index.orphaned_records():
-            key = name.partition(".")[0]
-            if key not in keep and stamp / 1e9 < before - RECORD_SECONDS:
+            if records.key_of(name) not in keep and stamp / 1e9 < before - RECORD_SECONDS:
                 (self.root / RELEASES / name).unlink(missing_ok=True)
                 self.index.remove_records([name])
 
@@ -134,8 +133,7 @@ class Volume:
         for name, stats in there.items():
             _, dot, mail_id = name.partition(".")
             if dot and known.get(name) != stats.st_mtime_ns:
-                released = records.read(directory / name).released
-                self.index.store_record(name, stats.st_mtime_ns, mail_id, released)
+                self.index.store_record(name, stats.st_mtime_ns, mail_id, records.given(directory / name))
         self.index.remove_records(known.keys() - there.keys())
 
     def _changed(self, directory: Path) -> dict[str, os.stat_result] | None:

@@ -167,7 +167,8 @@ def pod(address: str | None, *, ready: bool = True, **metadata: Any) -> Object:
 
 
 async def test_released() -> None:
-    world = World(recipients=["bob@example.com"], allowVirus=True, deleteAfter=True, allowSender=True)
+    more = {"recipients": ["bob@example.com"], "reportTo": ["learn@example.com"]}
+    world = World(allowVirus=True, deleteAfter=True, allowSender=True, **more)
     assert await world.run() is None
     assert world.asked == [
         {
@@ -176,6 +177,7 @@ async def test_released() -> None:
             "recipients": ["bob@example.com"],
             "allowVirus": True,
             "deleteAfter": True,
+            "reportTo": ["learn@example.com"],
             "allowSender": True,
         },
     ]

@@ -42,6 +42,8 @@ def status(phase, message, *, done=True, **counts):
                 "--allow-virus",
                 "--delete-after",
                 "--allow-sender",
+                "--report-to",
+                "learn@example.com",
             ],
             {
                 "messages": [ONE],
@@ -49,6 +51,7 @@ def status(phase, message, *, done=True, **counts):
                 "allowVirus": True,
                 "deleteAfter": True,
                 "allowSender": True,
+                "reportTo": ["learn@example.com"],
             },
         ),
     ],

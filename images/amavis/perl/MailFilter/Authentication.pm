@@ -17,7 +17,8 @@ sub install {
   my $held = \&Amavis::In::AMPDP::msg_from_quarantine;
   *Amavis::In::AMPDP::msg_from_quarantine = sub ($$$) {
     my $mail = &$held(@_);
-    drop_forged($mail->header_edits);
+    # A report has none: its header is of our own.
+    drop_forged($mail->header_edits) if $mail->header_edits;
     return $mail;
   };
   my $parse = \&Mail::SpamAssassin::Message::Metadata::parse_received_headers;

@@ -7,7 +7,7 @@ use MailFilter::PolicyFile ();
 use MailFilter::ReleaseRecord ();
 use MailFilter::Signing ();
 
-# Releases that carry a key, as policy_bank=RELEASE-<key>: under one key a recipient gets a mail once, however often the
+# Releases and reports that carry a key, as policy_bank=RELEASE-<key>: under one key a recipient gets a mail once, however often the
 # request is repeated and whatever breaks off in between. amavis has no hook in AM.PDP, so two of its functions are wrapped.
 
 my ($preprocess, $dispatch);
@@ -39,11 +39,14 @@ sub record_name {
   my ($key) = $bank =~ /\ARELEASE-([A-Za-z0-9-]{1,64})\z/ or die "malformed policy_bank\n";
   my ($mail_id) = ($attributes->{mail_id} // '') =~ /\A([A-Za-z0-9][A-Za-z0-9_-]{0,31})\z/ or die "malformed mail_id\n";
   exists $attributes->{recipient} or die "a release with a key needs its recipients\n";
-  return "$key.$mail_id";
+  my $report = lc($attributes->{request}) eq 'report' ? '_report' : '';
+  return "$key$report.$mail_id";
 }
 
 sub release {
-  my ($mail, @request) = @_;
+  my ($mail, $request, $feedback_type) = @_;
+  # RFC 6430. amavis takes every report for one of abuse.
+  my @request = ($request, $request eq 'report' ? 'not-spam' : $feedback_type);
   return $dispatch->($mail, @request) if !defined $record_name;
   my $record = MailFilter::ReleaseRecord->take($record_name) or return set_replies('450 4.5.0 release in progress');
   my $past = $record->content;

@@ -75,7 +75,8 @@ sub choose_keys_of_author {
 sub send_out {
   my ($mail) = @_;
   ($mail_in_work, @keys) = ();
-  return if first_field($mail) !~ $RECEIVED_FROM_INSIDE;
+  # A report is the gateway's own, for recipients inside.
+  return if $mail->mail_text->isa('MIME::Entity') || first_field($mail) !~ $RECEIVED_FROM_INSIDE;
   Amavis::load_policy_bank(BANK, $mail);
   Amavis::get_body_digest($mail, Amavis::Conf::c('mail_digest_algorithm'));
   Amavis::collect_some_info($mail);

@@ -21,6 +21,7 @@ MOST_IDS = 100
 @click.option("--allow-virus", is_flag=True, help="Infected mail, too.")
 @click.option("--delete-after", is_flag=True, help="Delete each mail that all its blocked recipients were given.")
 @click.option("--allow-sender", is_flag=True, help="Mail of its sender passes from now on, whoever forges it, too.")
+@click.option("--report-to", multiple=True, type=options.Address(), help="Who is told that it was held by mistake.")
 @click.option("--wait", is_flag=True, help="Wait for the end, with a progress bar; status 1 when a mail failed.")
 @click.option("--timeout", type=click.IntRange(min=1), default=600, show_default=True, help="Seconds of --wait.")
 @options.mailfilter
@@ -35,6 +36,7 @@ def command(
     allow_virus: bool,
     delete_after: bool,
     allow_sender: bool,
+    report_to: tuple[str, ...],
     wait: bool,
     timeout: int,
     mailfilter: str | None,
@@ -59,6 +61,7 @@ def command(
         **({"allowVirus": True} if allow_virus else {}),
         **({"deleteAfter": True} if delete_after else {}),
         **({"allowSender": True} if allow_sender else {}),
+        **({"reportTo": list(report_to)} if report_to else {}),
     }
     body = {
         "apiVersion": API_VERSION,

@@ -41,6 +41,7 @@ releases = st.fixed_dictionaries(
         "allow_virus": st.booleans(),
         "delete_after": st.booleans(),
         "allow_sender": st.booleans(),
+        "report_to": st.sampled_from([(), ("a@one.test", "learn@one.test")]),
         # Whether another agent takes it up after each answer.
         "restarted": st.booleans(),
     }
@@ -73,7 +74,13 @@ def request(number: int, release: dict, there: list[dict]) -> BulkRequest:
     )
     options = {field: release[field] for field in ("recipients", "allow_virus", "delete_after", "allow_sender")}
     return BulkRequest.model_validate(
-        {"key": f"key-{number}", **what, **options, "recipients": [*release["recipients"]]}
+        {
+            "key": f"key-{number}",
+            **what,
+            **options,
+            "recipients": [*release["recipients"]],
+            "report_to": [*release["report_to"]],
+        }
     )
 
 
@@ -112,12 +119,17 @@ async def check(directory: Path, there: list[dict], wanted: list[dict]) -> None:
     try:
         async with await asyncio.start_unix_server(amavis.talk, directory / "amavisd.sock"):
             for number, release in enumerate(wanted):
-                had = set(amavis.sent)
+                had, told = set(amavis.sent), len(amavis.reported)
                 asked = request(number, release, there)
                 progress = await agent().work(asked) if release["restarted"] else None
                 progress = await settled(agent(), asked)
                 new = [one for one, key in zip(amavis.sent, amavis.keys, strict=True) if key == f"key-{number}"]
                 judge(release, there, new, had)
+                reports = amavis.reported[told:]
+                assert not [one for one, times in Counter(reports).items() if times > 1]
+                assert {who for _, who in reports} <= set(release["report_to"])
+                assert all(chooses(release, int(one[1:]), there[int(one[1:])]) for one, _ in reports)
+                assert all(release["allow_virus"] or clean(there[int(one[1:])]) for one, _ in reports)
                 allowed = {there[int(one[1:])]["sender"] for one, _ in new if clean(there[int(one[1:])])}
                 assert set(progress.senders) <= (allowed - {""} if release["allow_sender"] else set())
     finally:
