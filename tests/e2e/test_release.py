@@ -265,14 +265,19 @@ def test_a_virus_is_released_only_when_that_is_said(gateway: Gateway) -> None:
 def test_messages_fail_for_themselves(gateway: Gateway) -> None:
     good, infected = offer(), virus()
     gone, one, other = "spam/A/AAAAAAAAAAAA.gz", *gateway.held(good, infected)
-    found = release(gateway, gone, one, other)
+    found = release(gateway, gone, one, other, reportTo=["learn@example.org"])
     assert (found["phase"], found["progress"]) == ("PartiallyReleased", "1/3")
     assert {each["id"]: each.get("reason") for each in found["messages"]} == {
         gone: "NotFound",
         one: None,
         other: "VirusNotAllowed",
     }
-    assert gateway.post.expect(good).recipients == ["bob@example.com"]
+    wait_for(lambda: len(gateway.post.copies(good)) == 2, "the mail and the report of it")
+    assert {each.recipients[0]: each.subject for each in gateway.post.copies(good)} == {
+        "bob@example.com": good["Subject"],
+        "learn@example.org": f"Fw: {good['Subject']}",
+    }
+    assert not gateway.post.copies(infected)
 
 
 def test_a_finished_release_is_deleted_when_its_time_has_come_and_its_sender_stays_allowed(gateway: Gateway) -> None:
