@@ -16,6 +16,7 @@ from typing import IO, Literal
 
 from pydantic import ValidationError
 
+from mailfilter.agent.locked import taken
 from mailfilter.api.fields import Model
 
 DIRECTORY = ".digests"
@@ -72,19 +73,8 @@ class Records:
     @contextmanager
     def taken(self, address: str) -> Iterator[RecordFile | None]:
         """The record of an address, locked, made if need be; None while another one sends. Raises OSError."""
-        self._directory.mkdir(exist_ok=True)
-        path = self._directory / hashlib.sha256(address.encode()).hexdigest()[:40]
-        while True:
-            with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640), "r+b", 0) as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    yield None
-                    return
-                # It may have been forgotten before it was locked.
-                if os.fstat(file.fileno()).st_nlink:
-                    yield RecordFile(file)
-                    return
+        with taken(self._directory / hashlib.sha256(address.encode()).hexdigest()[:40]) as file:
+            yield RecordFile(file) if file else None
 
     def forget(self, before: float) -> None:
         """Deletes records that were last written before a time. Raises OSError."""

@@ -5,7 +5,6 @@ each sender who is to be allowed. Who works on it holds its lock. A line without
 counts for nothing.
 """
 
-import fcntl
 import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from typing import IO
 
 from pydantic import TypeAdapter, ValidationError
 
+from mailfilter.agent.locked import taken
 from mailfilter.api.fields import Model
 from mailfilter.api.status import MessageResult, ReleaseCounts
 
@@ -150,19 +150,9 @@ class Jobs:
     @contextmanager
     def taken(self, key: str) -> Iterator[JobFile | None]:
         """The job's file, locked, made if need be; None while another one works on it. Raises OSError."""
-        self._directory.mkdir(exist_ok=True)
-        path = self._directory / key
-        while True:
-            # Not buffered: a line is written at once, and to the end of the file.
-            with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640), "r+b", 0) as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    yield None
-                    return
-                if os.fstat(file.fileno()).st_nlink:
-                    yield JobFile(file)
-                    return
+        # To the end: a line that is written comes behind all others.
+        with taken(self._directory / key, os.O_APPEND) as file:
+            yield JobFile(file) if file else None
 
     def look(self, key: str) -> Job | None:
         """A job as it stands, whoever works on it; None when there is none. Raises OSError."""
