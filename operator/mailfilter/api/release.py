@@ -31,13 +31,14 @@ class Release(Model):
     allow_virus: bool = False
     """Whether infected mail may be released."""
     delete_after: bool = False
-    """Whether a mail is deleted from the quarantine as soon as all its blocked envelope recipients were given it."""
-
+    """Whether a mail is deleted from the quarantine as soon as all its blocked envelope recipients were given it, and a
+    report where one is wanted."""
     report_to: Annotated[
         list[EmailAddress], Field(max_length=10, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = []
     """Who is sent a report of each released mail, that it was held by mistake, with the mail attached: RFC 5965,
-    Feedback-Type not-spam (RFC 6430). They must be in a domain of the MailFilter."""
+    Feedback-Type not-spam (RFC 6430). They must be in a domain of the MailFilter. A mail whose report is refused for
+    good counts as failed (NotReported), though its recipients have it."""
     allow_sender: bool = False
     """Whether the envelope senders of the mail are allowed from now on (spec.releasedSenders of the MailFilter): a
     hundred at most, of mail that was released and is not infected, when the release has ended."""
