@@ -19,7 +19,7 @@ from rich.table import Table
 
 from support import install, testbed
 from support.cluster import Cluster, Object
-from support.gateway import reports
+from support.gateway import Gateway, reports
 from support.mail import EICAR, GTUBE, Post, message
 from support.run import CommandError, run, wait_for
 
@@ -160,7 +160,7 @@ def main() -> int:
         post.start(images["operator"])
     with stage(7, f"the MailFilter of demo/{SAMPLE.name}: waiting for Ready"):
         cluster.apply(SAMPLE.read_text(), NAMESPACE)
-        cluster.wait_condition("mailfilter", NAME, NAMESPACE, "Ready", timeout=300)
+        Gateway(cluster, post, {}, NAME).ready()
     console.print(cluster.kubectl("-n", NAMESPACE, "get", "mailfilter", NAME).rstrip())
     rows = mails()
     with stage(8, f"sending {len(rows)} mails to port 25 of the gateway"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bench.systems import METER, SINK, SINK_PORT, SLEEP, Usage, Verdict, kind, usages
 from support import install
 from support.cluster import Cluster, Object
+from support.gateway import Gateway as Declared
 from support.gateway import diagnosis, mailfilter, reports
 from support.mail import Post
 from support.run import run
@@ -85,7 +86,7 @@ def gateway(cluster: Cluster, images: install.Images) -> Iterator[Gateway]:
         domain = {"name": "example.com", "relay": {"host": f"next-hop.{namespace}.svc"}}
         cluster.apply(mailfilter(post, domains=[domain], spam={"localTestsOnly": True}), namespace)
         try:
-            cluster.wait_condition("mailfilter", "mx", namespace, "Ready", timeout=240)
+            Declared(cluster, post, {}).ready()
         except AssertionError as error:
             raise AssertionError(f"{error}\n{diagnosis(cluster, namespace, install.SYSTEM)}") from error
         yield Gateway(cluster, namespace)

@@ -13,10 +13,11 @@ from mailfilter.plugin.forward import forward
 from mailfilter.plugin.kubectl import Kubectl
 from mailfilter.stack import KINDS
 from support.cluster import Cluster, Object
+from support.gateway import INSTANCE
 from support.mail import Post, message, spam, virus
 from support.metrics import samples
 from support.run import wait_for
-from support.victim import INSTANCE, Victim
+from support.victim import Victim
 
 DEPLOYMENT = "deployment/mailfilter-operator"
 OPERATOR_PODS = "app.kubernetes.io/name=mailfilter-operator"
@@ -215,7 +216,7 @@ def test_two_gateways_in_one_namespace_and_one_in_another(
     second, third = Victim(cluster, post, "second"), Victim(cluster, post, "mx")
     second.put()
     elsewhere = Post(cluster, other_namespace)
-    far = Victim(cluster, elsewhere, "mx", domains=[{"name": "example.com", "relay": {"host": post.sink_host}}])
+    far = Victim(cluster, elsewhere, client=post, domains=[{"name": "example.com", "relay": {"host": post.sink_host}}])
     far.put(
         freshclam={"officialDatabases": False, "customURLs": [post.signatures_url], "storage": {"size": "1Gi"}},
         spam={"localTestsOnly": True, "killLevel": 2000, "cutoffLevel": 3000},

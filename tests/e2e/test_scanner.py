@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.cluster import Cluster, Object
+from support.cluster import Cluster, Object, is_ready
+from support.gateway import COMPONENT
 from support.install import Images
 from support.mail import SIGNATURE, Post, message, virus
 from support.run import wait_for
-from support.victim import COMPONENT, Victim, is_ready
+from support.victim import Victim
 
 PEST = "A pest that nobody knows yet."
 LATER_SIGNATURE = f"Custom.Pest.ndb:0:*:{PEST.encode().hex()}\n"

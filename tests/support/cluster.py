@@ -129,3 +129,10 @@ class Cluster:
             return found
 
         return wait_for(seen, f"{kind} {name}: {condition}={status}", timeout, interval=1)
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether a pod is ready and to stay."""
+    conditions = pod.get("status", {}).get("conditions", [])
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return ready and not pod["metadata"].get("deletionTimestamp")

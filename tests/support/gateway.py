@@ -4,12 +4,16 @@ import json
 import re
 from dataclasses import dataclass, field
 from email.message import EmailMessage
+from functools import partial
 from typing import Any
 
-from support.cluster import Cluster, Object
+from support.cluster import Cluster, Object, is_ready
 from support.mail import Post, Reply
 from support.run import wait_for
 
+INSTANCE, COMPONENT = "app.kubernetes.io/instance", "app.kubernetes.io/component"
+# From whose pods a mail goes to which Service's port.
+HOPS = (("postfix", "amavis", 10024), ("amavis", "clamd", 3310), ("amavis", "reinjection", 10025))
 _LITTLE = {"requests": {"cpu": "10m", "memory": "64Mi"}}
 _STORAGE = {"size": "1Gi"}
 SMALL: Object = {
@@ -40,7 +44,7 @@ def mailfilter(post: Post, name: str = "mx", **spec: Any) -> Object:
 
 def reports(cluster: Cluster, namespace: str, name: str = "mx") -> dict[str, Object]:
     """Message-ID without <> → the JSON line that amavis wrote about the mail last."""
-    labels = {"app.kubernetes.io/instance": name, "app.kubernetes.io/component": "amavis"}
+    labels = {INSTANCE: name, COMPONENT: "amavis"}
     found: dict[str, Object] = {}
     for pod in cluster.objects("pod", namespace, labels):
         for line in cluster.logs(pod["metadata"]["name"], namespace, "amavis").splitlines():
@@ -62,7 +66,11 @@ class Gateway:
     post: Post
     basis: Object
     name: str = "mx"
+    client: Post | None = None
+    """Whose client sends to it, where there is none beside it."""
     declared: Object | None = field(default=None, init=False)
+    _open: object = field(default=None, init=False)
+    """The pods and containers that mail was seen to have its way through."""
 
     @property
     def namespace(self) -> str:
@@ -78,11 +86,59 @@ class Gateway:
     def apply(self, **changes: Any) -> None:
         """Declare, and wait until it is in force everywhere."""
         self.declare(**changes)
-        self.cluster.wait_condition("mailfilter", self.name, self.namespace, "Ready")
+        self.ready()
+
+    def ready(self, timeout: float = 300) -> None:
+        """Wait until the newest generation filters mail, all pods are those that are wanted, and mail has its way
+        through them. The conditions alone may still be those of before, where something but the spec was changed."""
+        seen = wait_for(self._settled, f"MailFilter {self.name} with all its pods", timeout)
+        if seen != self._open:
+            self.door()
+            for source, service, port in HOPS:
+                for pod in self.pods(source):
+                    name, to = pod["metadata"]["name"], f"{self.name}-{service}"
+                    wait_for(partial(self._connects, name, source, to, port), f"the way from {name} to {to}")
+            self._open = seen
+
+    def door(self) -> None:
+        """Wait until a client reaches Postfix. A node learns of a Service's new pod a moment after the pod is ready;
+        till then a client hears that nobody is there."""
+        host = f"{self.name}-postfix.{self.namespace}.svc"
+        wait_for(lambda: (self.client or self.post).reaches(host, 25), f"the Service's way to {self.name}-postfix")
+
+    def _connects(self, pod: str, container: str, host: str, port: int) -> bool:
+        """True; CommandError where a container of the gateway cannot connect."""
+        connect = ("timeout", "5", "bash", "-c", "</dev/tcp/$0/$1", host, str(port))
+        self.cluster.kubectl("-n", self.namespace, "exec", pod, "-c", container, "--", *connect)
+        return True
+
+    def _settled(self) -> set[tuple[str, str]]:
+        """All containers of the gateway's pods, when these are as the newest generation wants them."""
+        kinds = "mailfilters,statefulsets,deployments,pods"
+        items = json.loads(self.cluster.kubectl("-n", self.namespace, "get", kinds, "-o", "json"))["items"]
+        (own,) = [one for one in items if one["kind"] == "MailFilter" and one["metadata"]["name"] == self.name]
+        conditions = {one["type"]: one for one in own.get("status", {}).get("conditions", [])}
+        for kind, status in (("Progressing", "False"), ("Ready", "True")):
+            found = conditions.get(kind, {})
+            assert found.get("status") == status, f"{kind} is {found or 'missing'}"
+            assert found["observedGeneration"] == own["metadata"]["generation"], f"{kind} is of an older generation"
+        ours = [one for one in items if one["metadata"].get("labels", {}).get(INSTANCE) == self.name]
+        pods = [one for one in ours if one["kind"] == "Pod"]
+        wanted = 0
+        for workload in (one for one in ours if one["kind"] != "Pod"):
+            name, number, status = workload["metadata"]["name"], workload["spec"]["replicas"], workload["status"]
+            assert status.get("observedGeneration") == workload["metadata"]["generation"], f"{name} was changed"
+            counts = [status.get(count, 0) for count in ("replicas", "updatedReplicas", "readyReplicas")]
+            assert counts == [number] * 3, f"{name} has {status}"
+            wanted += number
+        names = {pod["metadata"]["name"]: is_ready(pod) for pod in pods}
+        assert len(pods) == wanted, f"{wanted} pods are wanted: {names}"
+        assert all(names.values()), f"ready: {names}"
+        containers = [one for pod in pods for one in pod["status"]["containerStatuses"]]
+        return {(one["name"], one["containerID"]) for one in containers}
 
     def pods(self, component: str) -> list[Object]:
-        labels = {"app.kubernetes.io/instance": self.name, "app.kubernetes.io/component": component}
-        return self.cluster.objects("pod", self.namespace, labels)
+        return self.cluster.objects("pod", self.namespace, {INSTANCE: self.name, COMPONENT: component})
 
     def send(self, *mails: EmailMessage, **how: Any) -> None:
         """Send mails that the gateway has to take."""

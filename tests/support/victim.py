@@ -2,19 +2,18 @@
 
 from typing import Any
 
-from support.cluster import Cluster, Object
-from support.gateway import Gateway, mailfilter
+from support.cluster import Cluster, Object, is_ready
+from support.gateway import COMPONENT, INSTANCE, Gateway, mailfilter
 from support.mail import Post
 from support.run import run, wait_for
 
-INSTANCE, COMPONENT = "app.kubernetes.io/instance", "app.kubernetes.io/component"
 LITTLE = {"requests": {"cpu": "10m", "memory": "64Mi"}}
 
 
 class Victim(Gateway):
     """A small gateway whose tests break it, and wait for conditions of their own."""
 
-    def __init__(self, cluster: Cluster, post: Post, name: str = "mx", **spec: Any) -> None:
+    def __init__(self, cluster: Cluster, post: Post, name: str = "mx", client: Post | None = None, **spec: Any) -> None:
         """`spec` replaces fields of the small gateway's."""
         small: Object = {
             "spam": {"localTestsOnly": True},
@@ -28,7 +27,7 @@ class Victim(Gateway):
                 "storage": {"size": "1Gi"},
             },
         }
-        super().__init__(cluster, post, small | spec, name)
+        super().__init__(cluster, post, small | spec, name, client)
 
     def put(self, **changes: Any) -> None:
         """Give the MailFilter the basis with these fields replaced."""
@@ -39,11 +38,6 @@ class Victim(Gateway):
         self.put()
         self.ready()
         return self
-
-    def ready(self, timeout: float = 240) -> None:
-        """Wait until all pods run the wanted template and mail is filtered."""
-        self.wait("Progressing", "False", timeout)
-        self.wait("Ready", "True", timeout)
 
     def wait(self, condition: str, status: str = "True", timeout: float = 180) -> Object:
         return self.cluster.wait_condition("mailfilter", self.name, self.namespace, condition, status, timeout)
@@ -95,7 +89,8 @@ class Victim(Gateway):
             return all(is_ready(pod) for pod in pods)
 
         wait_for(others, f"pods of {component} in place of those that were killed", 120)
-        self._reached(component)
+        if component == "postfix":
+            self.door()
 
     def kill_container(self, component: str, container: str) -> None:
         """SIGKILL for a container's first process, and wait until another one runs in the same pod."""
@@ -109,12 +104,8 @@ class Victim(Gateway):
             return bool(now["ready"])
 
         wait_for(restarted, f"container {container} of {pod} running again", 120)
-        self._reached(component)
-
-    def _reached(self, component: str) -> None:
-        """A node learns of a Service's new pod a moment after the pod is ready: till then nobody listens there."""
         if component == "postfix":
-            wait_for(lambda: self.post.reaches(f"{self.name}-postfix", 25), "the Service's way to Postfix")
+            self.door()
 
     def signal(self, component: str, container: str, name: str) -> None:
         """Send a signal to the first process of a container, from outside its PID namespace."""
@@ -143,8 +134,3 @@ class Victim(Gateway):
         statuses = self.cluster.get("pod", pod, self.namespace)["status"]["containerStatuses"]
         found: Object = next(one for one in statuses if one["name"] == container)
         return found
-
-
-def is_ready(pod: Object) -> bool:
-    conditions = pod.get("status", {}).get("conditions", [])
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)

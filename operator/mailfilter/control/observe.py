@@ -78,8 +78,8 @@ def ready(facts: Facts, others: list[Observation]) -> Observation:
             return Observation(kind, seen.status, seen.reason, f"{needed}: {seen.message}")
     domains = f"mail is filtered; domains: {len(facts.spec.domains)}{_checks_off(facts.spec)}"
     filters = yes(kind, "Filtering", domains)
-    if by_type["PolicyActive"].reason == WAITING:
-        # By the policy before. Whoever waits for Ready of the newest generation waits on.
+    if by_type["PolicyActive"].reason == WAITING or by_type["Progressing"].status == "True":
+        # By the policy or the pods before. Whoever waits for Ready of the newest generation waits on.
         return replace(filters, generation=facts.settled_generation)
     return filters
 

@@ -222,10 +222,12 @@ def test_all_conditions_are_said_each_time() -> None:
 
 
 def test_ready_is_of_the_generation_that_filters() -> None:
-    """So that waiting for Ready of the newest generation means waiting for its policy."""
+    """So that waiting for Ready of the newest generation means waiting for its policy and its pods."""
     waiting = with_pods(amavis(inForce=OLD), settled_generation=3)
     assert is_ready(waiting).generation == 3
     assert policy_active(waiting).generation is None
+    rolling = replace(with_child("postfix", child("postfix", 2)), settled_generation=3)
+    assert (is_ready(rolling).status, is_ready(rolling).generation) == ("True", 3)
     assert is_ready(replace(WELL, settled_generation=3)).generation is None
 
 
