@@ -47,7 +47,7 @@ def images(cluster: Cluster) -> install.Images:
 def crds(cluster: Cluster) -> None:
     """The custom resource definitions alone, for tests that need no operator."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    cluster.kubectl("wait", "--for=condition=Established", "-f", str(ROOT / "crds"))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", "-f", str(ROOT / "crds"), timeout=130)
 
 
 @pytest.fixture(scope="session")

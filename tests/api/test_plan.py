@@ -184,6 +184,7 @@ async def reader(world: World, cluster: Cluster, tmp_path_factory: pytest.TempPa
     cluster.kubectl(*kubectl, "serviceaccount", "reader")
     cluster.kubectl(*kubectl, "role", "reader", "--verb=get,list", f"--resource={resources},{more}")
     cluster.kubectl(*kubectl, "rolebinding", "reader", "--role=reader", f"--serviceaccount={namespace}:reader")
+    cluster.wait_allowed("reader", namespace, "list", "configmaps")
     token = cluster.kubectl(*kubectl, "token", "reader").strip()
     config = yaml.safe_load(cluster.kubeconfig.read_text())
     config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]

@@ -37,7 +37,7 @@ class Operator:
         return self.log_file.read_text()
 
     def http(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
             return str(answer.read().decode())
 
     def healthy(self) -> bool:
@@ -70,6 +70,7 @@ def kubeconfig(cluster: Cluster, quiet: str, second: str, tmp_path_factory: pyte
     objects = [each for each in yaml.safe_load_all(chart) if each and each["kind"] != "Deployment"]
     assert not [each for each in objects if each["kind"].startswith("Cluster")]
     cluster.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(objects))
+    cluster.wait_allowed(ACCOUNT, quiet, "list", "mailfilters")
     token = cluster.kubectl("-n", quiet, "create", "token", ACCOUNT).strip()
     config = yaml.safe_load(cluster.kubeconfig.read_text())
     config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
@@ -98,7 +99,7 @@ def operator(kubeconfig: Path, quiet: str, second: str) -> Iterator[Operator]:
         )
     found = Operator(process, port, log)
     try:
-        wait_for(found.healthy, "the operator", 60)
+        wait_for(found.healthy, "the operator")
         yield found
     finally:
         process.kill()
@@ -109,14 +110,14 @@ def operator(kubeconfig: Path, quiet: str, second: str) -> Iterator[Operator]:
 def gateway(cluster: Cluster, operator: Operator, quiet: str) -> str:
     """A MailFilter that the operator has taken up."""
     cluster.apply(mailfilter(), quiet)
-    wait_for(lambda: cluster.find("deployment", f"{NAME}-clamd", quiet), "the last object", 60)
+    wait_for(lambda: cluster.find("deployment", f"{NAME}-clamd", quiet), "the last object")
     return NAME
 
 
 def test_status_tells_what_is_missing(cluster: Cluster, gateway: str, quiet: str) -> None:
-    found = cluster.wait_condition("mailfilter", gateway, quiet, "Ready", "False", 60)
+    found = cluster.wait_condition("mailfilter", gateway, quiet, "Ready", "False")
     assert found["reason"] == "PostfixNotReady"
-    cluster.wait_condition("mailfilter", gateway, quiet, "Progressing", "True", 60)
+    cluster.wait_condition("mailfilter", gateway, quiet, "Progressing", "True")
 
 
 def test_dns_is_asked(cluster: Cluster, operator: Operator, gateway: str, quiet: str) -> None:
@@ -129,7 +130,7 @@ def test_dns_is_asked(cluster: Cluster, operator: Operator, gateway: str, quiet:
         found: Object = status["dns"]
         return found
 
-    found = wait_for(answered, "DNSReady", 90)
+    found = wait_for(answered, "DNSReady")
     assert {(one["name"], one["type"]) for one in found["records"]} == {("mx.example.com", "A"), ("example.com", "MX")}
     assert 'mailfilter_operator_reconciles_total{kind="Lookup",result="ok"}' in operator.http("/metrics")
 
@@ -142,7 +143,7 @@ def test_a_deleted_child_comes_back(cluster: Cluster, gateway: str, quiet: str) 
         found = cluster.find("service", f"{gateway}-amavis", quiet)
         return bool(found and found["metadata"]["uid"] != before)
 
-    wait_for(restored, "the Service", 60)
+    wait_for(restored, "the Service")
 
 
 def test_a_changed_child_is_mended(cluster: Cluster, gateway: str, quiet: str) -> None:
@@ -157,7 +158,7 @@ def test_a_child_that_lost_its_labels_is_mended(cluster: Cluster, gateway: str, 
     """It has left the watch, which is as if it had been deleted."""
     label = "app.kubernetes.io/managed-by"
     cluster.kubectl("-n", quiet, "label", "configmap", f"{gateway}-clamav", f"{label}-")
-    wait_for(lambda: label in cluster.get("configmap", f"{gateway}-clamav", quiet)["metadata"]["labels"], "label", 60)
+    wait_for(lambda: label in cluster.get("configmap", f"{gateway}-clamav", quiet)["metadata"]["labels"], "label")
 
 
 def test_an_edit_is_taken_up(cluster: Cluster, gateway: str, quiet: str) -> None:
@@ -166,7 +167,7 @@ def test_an_edit_is_taken_up(cluster: Cluster, gateway: str, quiet: str) -> None
     def denied() -> bool:
         return "bad@client.example" in cluster.get("configmap", f"{gateway}-policy", quiet)["data"]["policy.json"]
 
-    wait_for(denied, "the policy", 60)
+    wait_for(denied, "the policy")
 
 
 def test_metrics(operator: Operator, gateway: str, quiet: str) -> None:
@@ -198,14 +199,14 @@ def test_a_release_is_taken_up(cluster: Cluster, operator: Operator, gateway: st
         },
         quiet,
     )
-    found = cluster.wait_condition("quarantinerelease", "one", quiet, "Complete", "False", 60)
+    found = cluster.wait_condition("quarantinerelease", "one", quiet, "Complete", "False")
     assert found["reason"] == "NoAgent"
 
 
 def test_a_second_namespace_is_served(cluster: Cluster, operator: Operator, second: str) -> None:
     cluster.apply(mailfilter(), second)
-    wait_for(lambda: cluster.find("deployment", f"{NAME}-clamd", second), "the last object", 60)
-    cluster.wait_condition("mailfilter", NAME, second, "Progressing", "True", 60)
+    wait_for(lambda: cluster.find("deployment", f"{NAME}-clamd", second), "the last object")
+    cluster.wait_condition("mailfilter", NAME, second, "Progressing", "True")
 
 
 def test_a_deleted_mailfilter_is_forgotten(cluster: Cluster, operator: Operator, gateway: str, quiet: str) -> None:
@@ -223,7 +224,7 @@ def test_a_deleted_mailfilter_is_forgotten(cluster: Cluster, operator: Operator,
 def test_it_ends_on_sigterm_and_has_not_stumbled(operator: Operator) -> None:
     """The rights sufficed for all of the above, and nothing failed on the way."""
     operator.process.terminate()
-    assert operator.process.wait(timeout=60) == 0
+    assert operator.process.wait(timeout=120) == 0
     assert "Traceback" not in operator.log
     assert not re.findall(r"(?m)^.*(?:ERROR|forbidden).*$", operator.log)
 
@@ -233,4 +234,4 @@ def test_a_namespace_is_deleted_while_no_operator_runs(cluster: Cluster, operato
     operator.process.kill()
     operator.process.wait()
     assert cluster.find("mailfilter", NAME, second)
-    cluster.kubectl("delete", "namespace", second, "--timeout=120s", timeout=130)
+    cluster.kubectl("delete", "namespace", second, "--timeout=300s", timeout=310)

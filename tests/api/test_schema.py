@@ -436,7 +436,7 @@ async def test_columns(world: World, cluster: Cluster, quiet: str) -> None:
     wide = cluster.kubectl("-n", quiet, "get", "mf", "columns", "-o", "wide")
     assert f"columns-postfix.{quiet}.svc:25" in wide
     assert "mail is filtered; domains: 1" in wide
-    cluster.kubectl("-n", quiet, "wait", "--for=condition=Ready", "mf/columns", "--timeout=5s")
+    cluster.kubectl("-n", quiet, "wait", "--for=condition=Ready", "mf/columns", "--timeout=60s")
 
     body = {"apiVersion": API_VERSION, "kind": "QuarantineRelease", "metadata": {"name": "columns"}, "spec": RELEASE}
     cluster.apply(body, quiet)

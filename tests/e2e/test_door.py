@@ -1,5 +1,6 @@
 """What the gateway takes in at its door, from whom, and for whom."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def test_the_gateway_greets_by_its_name(gateway: Gateway) -> None:
 def test_b21_nothing_is_relayed_for_anybody(gateway: Gateway, from_outside: bool) -> None:
     """The node port hides the client behind an address of the cluster, which must not make it a friend."""
     host, port = node_port(gateway) if from_outside else ("mx-postfix", 25)
-    wait_for(lambda: gateway.post.reaches(host, port), f"{host}:{port}", 30)
+    wait_for(lambda: gateway.post.reaches(host, port), f"{host}:{port}")
     for to in ("eve@gmail.example", "eve@gmail.example@example.com", "@example.com:eve@gmail.example"):
         (reply,) = gateway.post.send(message(), to=to, host=host, port=port)
         assert reply.refused, (to, reply)
@@ -212,10 +213,13 @@ def test_b16_suspended_mail_waits_and_is_then_filtered(gateway: Gateway) -> None
     again = spam()
     gateway.send(again)
     assert gateway.report(again)["content_type"] == "Spam"
-    events = gateway.cluster.objects("event", gateway.namespace)
-    assert {("Warning", "Hold"), ("Warning", "PassThrough"), ("Normal", "NotSuspended")} <= {
-        (event["type"], event["reason"]) for event in events if event["involvedObject"]["name"] == "mx"
-    }
+    told = {("Warning", "Hold"), ("Warning", "PassThrough"), ("Normal", "NotSuspended")}
+
+    def events() -> set[tuple[str, str]]:
+        found = gateway.cluster.objects("event", gateway.namespace)
+        return {(one["type"], one["reason"]) for one in found if one["involvedObject"]["name"] == "mx"}
+
+    wait_for(lambda: told <= events(), "the events, which are written after the status")
     assert {pod["metadata"]["uid"] for pod in gateway.pods("postfix")} == pods
 
 
@@ -245,18 +249,21 @@ def test_only_the_doors_are_open(gateway: Gateway) -> None:
     reached = {one for one in reached if gateway.post.reaches(address(one[0]), one[1])}
     assert not reached
     assert not {one for one in services if gateway.post.reaches(*one)}
-    assert all(gateway.post.reaches(address(component), port) for component, ports in opened.items() for port in ports)
+    for component, ports in opened.items():
+        for port in ports:
+            to = (address(component), port)
+            wait_for(lambda to=to: gateway.post.reaches(*to), f"an open port {port} of {component}")  # type: ignore[misc]
 
 
 def test_the_page_is_for_those_whom_the_spec_names(gateway: Gateway) -> None:
     pods = {pod["metadata"]["uid"] for pod in gateway.pods("amavis")}
     named = {"from": [{"podSelector": {"matchLabels": {"post": "client"}}}]}
     gateway.apply(quarantine=SMALL["quarantine"] | {"access": named})
-    page = wait_for(lambda: gateway.post.http("http://mx-quarantine:8081/"), "the page of the quarantine", 30)
+    page = wait_for(lambda: gateway.post.http("http://mx-quarantine:8081/"), "the page of the quarantine")
     assert "<title>Quarantine</title>" in page
     assert not gateway.post.reaches("mx-quarantine", 8081, pod="signatures")
     gateway.apply()
-    wait_for(lambda: not gateway.post.reaches("mx-quarantine", 8081), "the page is closed again", 30)
+    wait_for(lambda: not gateway.post.reaches("mx-quarantine", 8081), "the page is closed again")
     assert {pod["metadata"]["uid"] for pod in gateway.pods("amavis")} == pods
 
 
@@ -280,28 +287,36 @@ def test_the_certificate_of_a_secret_is_renewed_without_a_restart(gateway: Gatew
             "type": "kubernetes.io/tls",
         }
         gateway.cluster.apply(secret | {"stringData": data}, gateway.namespace)
-        # The kubelet looks at the volumes of a pod that changes; else a minute later.
-        hurry = ("annotate", "--overwrite", "pod", "mx-postfix-0", f"test/at={data['tls.crt'][40:60].strip()}x")
-        gateway.cluster.kubectl("-n", gateway.namespace, *hurry)
+
+    def says(status: str, reason: str, certificate: str) -> None:
+        """Wait for the condition, and for what clients get by then."""
+
+        def look() -> bool:
+            # The kubelet looks at the volumes of a pod that changes, maybe before it has heard of the Secret; else
+            # a minute later.
+            hurry = ("annotate", "--overwrite", "pod", "mx-postfix-0", f"test/at={time.time()}")
+            gateway.cluster.kubectl("-n", gateway.namespace, *hurry)
+            conditions = gateway.cluster.get("mailfilter", "mx", gateway.namespace)["status"]["conditions"]
+            (found,) = [one for one in conditions if one["type"] == "TLSActive"]
+            assert (found["status"], found["reason"]) == (status, reason), found
+            assert served(gateway) == certificate.strip()
+            return True
+
+        wait_for(look, f"TLSActive={status} {reason}", interval=2)
 
     gateway.apply(postfix=gateway.basis["postfix"] | {"tls": {"secretName": "certificate"}})
-    missing = gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "TLSActive", "False")
-    assert missing["reason"] == "SecretMissing"
-    assert served(gateway) == ""
+    says("False", "SecretMissing", "")
     mail = message()
     gateway.send(mail)
     gateway.post.expect(mail)
     pods = {pod["metadata"]["uid"] for pod in gateway.pods("postfix")}
     first, second = pair(tmp_path, "first.example"), pair(tmp_path, "second.example")
     store(first)
-    gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "TLSActive")
-    assert served(gateway) == first["tls.crt"].strip()
+    says("True", "Offered", first["tls.crt"])
     store(second)
-    wait_for(lambda: served(gateway) == second["tls.crt"].strip(), "the renewed certificate", 180)
+    says("True", "Offered", second["tls.crt"])
     store(second | {"tls.key": first["tls.key"]})
-    broken = gateway.cluster.wait_condition("mailfilter", "mx", gateway.namespace, "TLSActive", "False")
-    assert broken["reason"] == "BrokenPair"
-    assert served(gateway) == second["tls.crt"].strip()
+    says("False", "BrokenPair", second["tls.crt"])
     assert {pod["metadata"]["uid"] for pod in gateway.pods("postfix")} == pods
 
 

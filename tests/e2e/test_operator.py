@@ -70,9 +70,15 @@ def children(gateway: Victim) -> dict[str, Object]:
     return {f"{body['kind']}/{body['metadata']['name']}": body for body in found}
 
 
+def of_operator(gateway: Victim, operator: str, path: str) -> str:
+    """What the operator's pod answers; one before it may be on its way out."""
+    found = gateway.cluster.objects("pod", operator, {"app.kubernetes.io/name": "mailfilter-operator"})
+    (pod,) = [one for one in found if not one["metadata"].get("deletionTimestamp")]
+    return gateway.post.http(f"http://{pod['status']['podIP']}:8080/{path}")
+
+
 def operator_metrics(gateway: Victim, operator: str) -> str:
-    (pod,) = gateway.cluster.objects("pod", operator, {"app.kubernetes.io/name": "mailfilter-operator"})
-    return gateway.post.http(f"http://{pod['status']['podIP']}:8080/metrics")
+    return of_operator(gateway, operator, "metrics")
 
 
 def rounds(text: str) -> float:
@@ -103,7 +109,7 @@ def test_drift_is_corrected(gateway: Victim, kind: str, part: str, change: Objec
         assert wanted(now) == wanted(before)
         return True
 
-    wait_for(corrected, f"{kind} {name} as it was", 30)
+    wait_for(corrected, f"{kind} {name} as it was")
 
 
 def test_what_is_deleted_comes_back(gateway: Victim) -> None:
@@ -118,7 +124,7 @@ def test_what_is_deleted_comes_back(gateway: Victim) -> None:
         assert now.keys() == before.keys()
         return all(now[key]["metadata"]["uid"] != before[key]["metadata"]["uid"] for key in gone)
 
-    wait_for(back, "new objects in place of those that were deleted", 120)
+    wait_for(back, "new objects in place of those that were deleted")
     gateway.ready()
     mail = message()
     assert gateway.post.send(mail)[0].code == 250
@@ -133,7 +139,7 @@ def test_a_settled_gateway_is_only_looked_at(gateway: Victim, operator: str) -> 
         found = json.loads(gateway.cluster.kubectl("get", "mailfilters", "-A", "-o", "json"))["items"]
         return [one["metadata"]["namespace"] for one in found] == [gateway.namespace]
 
-    wait_for(alone, "the other tests' MailFilters gone", 120)
+    wait_for(alone, "the other tests' MailFilters gone", 300)
 
     def state() -> dict[str, str]:
         own = gateway.cluster.get("mailfilter", gateway.name, gateway.namespace)
@@ -162,7 +168,8 @@ def test_a_settled_gateway_is_only_looked_at(gateway: Victim, operator: str) -> 
     assert state() == before
     assert new >= 5
     assert set(made) == {"read"}, f"writes: {made}"
-    assert made["read"] <= 2 * new
+    # One more may be in its middle.
+    assert made["read"] <= 2 * (new + 1)
 
 
 def test_events_tell_of_transitions_only(gateway: Victim) -> None:
@@ -183,7 +190,7 @@ def test_a_new_operator_restarts_no_pod(gateway: Victim, operator: str) -> None:
         if "generation" in body["metadata"]
     }
     gateway.cluster.kubectl("-n", operator, "rollout", "restart", DEPLOYMENT)
-    gateway.cluster.kubectl("-n", operator, "rollout", "status", DEPLOYMENT, "--timeout=120s", timeout=130)
+    gateway.cluster.kubectl("-n", operator, "rollout", "status", DEPLOYMENT, "--timeout=180s", timeout=190)
     wait_for(lambda: rounds(operator_metrics(gateway, operator)) > 0, "the new operator's first round")
     gateway.ready()
     assert gateway.uids() == before
@@ -192,8 +199,7 @@ def test_a_new_operator_restarts_no_pod(gateway: Victim, operator: str) -> None:
 
 
 def test_the_operator_is_healthy(gateway: Victim, operator: str) -> None:
-    (pod,) = gateway.cluster.objects("pod", operator, {"app.kubernetes.io/name": "mailfilter-operator"})
-    assert gateway.post.http(f"http://{pod['status']['podIP']}:8080/healthz") == "ok"
+    assert of_operator(gateway, operator, "healthz") == "ok"
 
 
 def tokens_are_apart(ours: Victim, theirs: Victim) -> None:
@@ -241,7 +247,7 @@ def test_two_gateways_in_one_namespace_and_one_in_another(
 
     cluster.delete_object("mailfilter", "second", post.namespace)
     claims = {"PersistentVolumeClaim/second-quarantine"}
-    wait_for(lambda: set(children(second)) <= claims and not second.live(), "nothing but the claim of held mail", 120)
+    wait_for(lambda: set(children(second)) <= claims and not second.live(), "nothing but the claim of held mail")
     assert set(children(second)) == claims
     assert cluster.find("pvc", "queue-second-postfix-0", post.namespace), "undelivered mail may be in the queue"
     signatures = "signatures-second-freshclam-0"
@@ -258,11 +264,13 @@ def test_a_namespace_goes_while_the_operator_is_away(cluster: Cluster, operator:
     wait_for(lambda: cluster.find("deployment", "mx-clamd", name), "the gateway's objects")
     cluster.kubectl("-n", operator, "scale", DEPLOYMENT, "--replicas=0")
     try:
-        cluster.kubectl("-n", operator, "wait", "pod", "-l", OPERATOR_PODS, "--for=delete")
-        cluster.kubectl("delete", "namespace", name, "--timeout=150s", timeout=160)
+        cluster.kubectl(
+            "-n", operator, *("wait", "pod", "-l", OPERATOR_PODS, "--for=delete", "--timeout=180s"), timeout=190
+        )
+        cluster.kubectl("delete", "namespace", name, "--timeout=300s", timeout=310)
     finally:
         cluster.kubectl("-n", operator, "scale", DEPLOYMENT, "--replicas=1")
-        cluster.kubectl("-n", operator, "rollout", "status", DEPLOYMENT, "--timeout=120s", timeout=130)
+        cluster.kubectl("-n", operator, "rollout", "status", DEPLOYMENT, "--timeout=180s", timeout=190)
 
 
 def test_held_mail_outlives_its_mailfilter(cluster: Cluster, gateway: Victim, post: Post) -> None:
@@ -273,7 +281,6 @@ def test_held_mail_outlives_its_mailfilter(cluster: Cluster, gateway: Victim, po
     wait_for(
         lambda: set(children(gateway)) == {"PersistentVolumeClaim/mx-quarantine"} and not gateway.live(),
         "no gateway",
-        120,
     )
 
     gateway.start()
@@ -293,4 +300,4 @@ def test_held_mail_outlives_its_mailfilter(cluster: Cluster, gateway: Victim, po
         lambda: cluster.get("pvc", "mx-quarantine", post.namespace)["metadata"].get("ownerReferences"), "an owned claim"
     )
     cluster.delete_object("mailfilter", "mx", post.namespace)
-    wait_for(lambda: not children(gateway), "nothing of the gateway", 120)
+    wait_for(lambda: not children(gateway), "nothing of the gateway")

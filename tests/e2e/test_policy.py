@@ -110,7 +110,7 @@ def test_the_next_mail_obeys_and_no_pod_is_touched(gateway: Gateway) -> None:
 
     gateway.apply()
     assert gateway.refusal(message(), to="dave@later.example").code == 554
-    gateway.post.expect(waiting, timeout=120)
+    gateway.post.expect(waiting, timeout=300)
     assert pods(gateway) == before
 
 
@@ -153,8 +153,8 @@ def test_a_long_list_is_watched(gateway: Gateway) -> None:
 def test_kubectl_wait_sees_the_change_through(gateway: Gateway) -> None:
     """Neither condition may be True from before the change."""
     gateway.declare(lists={"deny": ["alice@sender.example"]})
-    wait = ("wait", "--for=condition=Ready", "mf/mx", "--timeout=60s")
-    gateway.cluster.kubectl("-n", gateway.namespace, *wait, timeout=70)
+    wait = ("wait", "--for=condition=Ready", "mf/mx", "--timeout=180s")
+    gateway.cluster.kubectl("-n", gateway.namespace, *wait, timeout=190)
     assert gateway.verdict(message())["content_type"] == "Spam"
     generation = gateway.cluster.get("mailfilter", "mx", gateway.namespace)["metadata"]["generation"]
     wait_for(lambda: status(gateway)["observedGeneration"] == generation, "observedGeneration")

@@ -56,8 +56,8 @@ async def look_at_all(tab, site, count: int = 1, *, tries_to_leave: bool = False
     await expect(rows).to_have_count(count)
     for number in range(count):
         await rows.nth(number).locator(".subject").click()
-        await expect(rows.nth(number)).to_have_class(re.compile("open"), timeout=30_000)
-        await expect(tab.page.locator("#mail")).to_have_attribute("aria-busy", "false", timeout=30_000)
+        await expect(rows.nth(number)).to_have_class(re.compile("open"))
+        await expect(tab.page.locator("#mail")).to_have_attribute("aria-busy", "false")
         for view in await tab.page.get_by_role("tab").all():
             await view.click()
             if await tab.page.locator("iframe").count() and not tries_to_leave:

@@ -92,7 +92,7 @@ def fill(gateway: Gateway) -> list[str]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what happens in threads has no event
             await asyncio.sleep(0.01)
 

@@ -36,14 +36,14 @@ class Cluster:
         with contextlib.chdir(BUILD):  # KindCluster makes a folder .pytest-kind
             kubectl = Path(shutil.which("kubectl") or "kubectl")
             KindCluster(self.name, self.kubeconfig, os.environ["KIND_IMAGE"], self.kind, kubectl).create()
-        self.kubectl("wait", "node", "--all", "--for=condition=Ready", "--timeout=120s", timeout=130)
+        self.kubectl("wait", "node", "--all", "--for=condition=Ready", "--timeout=300s", timeout=310)
         wait_for(lambda: self.find("serviceaccount", "default", "default"), "the namespace default")
 
     def _usable(self) -> bool:
         try:
             image = run("docker", "inspect", "-f", "{{.Config.Image}}", f"{self.name}-control-plane").strip()
             run(self.kind, "export", "kubeconfig", "--name", self.name, "--kubeconfig", self.kubeconfig)
-            return image == os.environ["KIND_IMAGE"] and self.kubectl("get", "--raw", "/readyz", timeout=10) == "ok"
+            return image == os.environ["KIND_IMAGE"] and self.kubectl("get", "--raw", "/readyz", timeout=30) == "ok"
         except CommandError:
             return False
 
@@ -52,7 +52,7 @@ class Cluster:
         names = self.kubectl("get", "namespaces", "-o", "jsonpath={.items[*].metadata.name}").split()
         left = [name for name in names if name not in OWN_NAMESPACES]
         if left:
-            self.kubectl("delete", "namespace", *left, "--timeout=180s", timeout=190)
+            self.kubectl("delete", "namespace", *left, "--timeout=300s", timeout=310)
 
     def delete(self) -> None:
         run(self.kind, "delete", "cluster", "--name", self.name, timeout=120)
@@ -64,10 +64,10 @@ class Cluster:
         if missing:
             run(self.kind, "load", "docker-image", "--name", self.name, *missing, timeout=600)
 
-    def kubectl(self, *args: str, stdin: str | None = None, timeout: float = 60) -> str:
+    def kubectl(self, *args: str, stdin: str | None = None, timeout: float = 120) -> str:
         return run("kubectl", *args, stdin=stdin, timeout=timeout, env=self.env)
 
-    def helm(self, *args: str, timeout: float = 300) -> str:
+    def helm(self, *args: str, timeout: float = 400) -> str:
         return run("helm", *args, timeout=timeout, env=self.env)
 
     def apply(self, what: Object | list[Object] | str, namespace: str = "default") -> None:
@@ -100,7 +100,7 @@ class Cluster:
     def delete_object(self, kind: str, name: str, namespace: str, *, wait: bool = True) -> None:
         """Delete an object that may be gone already; with wait until it is gone."""
         flags = ("--ignore-not-found", f"--wait={str(wait).lower()}")
-        self.kubectl("-n", namespace, "delete", kind, name, *flags, timeout=180)
+        self.kubectl("-n", namespace, "delete", kind, name, *flags, timeout=300)
 
     def logs(self, pod: str, namespace: str, container: str = "", tail: int = -1) -> str:
         """pod: a pod's name or such as deployment/NAME."""
@@ -114,8 +114,17 @@ class Cluster:
         task = ("ctr", "-n", "k8s.io", "task", "kill", "-s", "SIGKILL", name)
         run("docker", "exec", f"{self.name}-control-plane", *task)
 
+    def wait_allowed(self, account: str, namespace: str, *request: str) -> None:
+        """Wait until the API server knows of a ServiceAccount's new Role; the request is such as `list`, `pods`."""
+        who = f"--as=system:serviceaccount:{namespace}:{account}"
+
+        def allowed() -> bool:
+            return self.kubectl("auth", "can-i", *request, "-n", namespace, who).strip() == "yes"
+
+        wait_for(allowed, f"the rights of {account}")
+
     def wait_condition(
-        self, kind: str, name: str, namespace: str, condition: str, status: str = "True", timeout: float = 180
+        self, kind: str, name: str, namespace: str, condition: str, status: str = "True", timeout: float = 300
     ) -> Object:
         """Wait until the condition has this status, observed for the object's newest generation."""
 

@@ -25,7 +25,7 @@ def install(
 ) -> None:
     """helm upgrade --install with the built images; settings are such as workers=1 or watchNamespaces={a,b}."""
     command = ["upgrade", "--install", release, str(CHART), "-n", namespace, "--create-namespace"]
-    command += ["-f", str(BUILD / "images.yaml"), "--take-ownership", "--force-conflicts", "--timeout", "3m"]
+    command += ["-f", str(BUILD / "images.yaml"), "--take-ownership", "--force-conflicts", "--timeout", "5m"]
     command += ["--wait"] if wait else []
     command += [part for setting in settings for part in ("--set", setting)]
     try:

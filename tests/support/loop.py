@@ -258,7 +258,7 @@ async def made(world: World, name: str, spec: Object | None = None) -> Process:
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(180):
         while not await condition():  # noqa: ASYNC110
             await asyncio.sleep(0.3)
 

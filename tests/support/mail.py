@@ -116,9 +116,9 @@ class Post:
         ]
         self.cluster.apply(objects, self.namespace)
         pods = [f"pod/{name}" for name in ("client", "sink", "signatures")]
-        self._kubectl("wait", *pods, "--for=condition=Ready", "--timeout=120s", timeout=130)
+        self._kubectl("wait", *pods, "--for=condition=Ready", "--timeout=300s", timeout=310)
         for host, port in (("sink", 25), ("signatures", 8080)):
-            wait_for(lambda to=(host, port): self.reaches(*to), f"{host}:{port}", 30)  # type: ignore[misc]
+            wait_for(lambda to=(host, port): self.reaches(*to), f"{host}:{port}")  # type: ignore[misc]
 
     def send(
         self,
@@ -159,7 +159,9 @@ class Post:
 
     def received(self) -> list[Received]:
         """All that the sink has taken since it started, oldest first."""
-        lines = [json.loads(line) for line in self._kubectl("logs", "sink").splitlines() if line.startswith("{")]
+        # The last line may be on its way still.
+        printed, _, _ = self._kubectl("logs", "sink").rpartition("\n")
+        lines = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
         return [
             Received(
                 sender=line["from"],
@@ -178,7 +180,7 @@ class Post:
         word = mail["Subject"].split()[-1]
         return [one for one in self.received() if one.subject.endswith(word)]
 
-    def expect(self, mail: EmailMessage, timeout: float = 60) -> Received:
+    def expect(self, mail: EmailMessage, timeout: float = 180) -> Received:
         """Wait until the sink has the mail; more than one copy is an error."""
         copies = wait_for(lambda: self.copies(mail), f"mail '{mail['Subject']}' at the sink", timeout)
         assert len(copies) == 1, f"{len(copies)} copies of '{mail['Subject']}' at the sink"
@@ -188,7 +190,7 @@ class Post:
         """What the sink does with all mail: a reply code such as 452, hang, or '' to take it."""
         self._kubectl("exec", "-i", "sink", "--", "sh", "-c", "cat >/tmp/mode", stdin=mode)
 
-    def http(self, url: str, timeout: float = 10) -> str:
+    def http(self, url: str, timeout: float = 30) -> str:
         """GET from inside the cluster."""
         script = (
             "import sys, urllib.request\n"
@@ -207,7 +209,7 @@ class Post:
         command = ("exec", pod, "--", "python", "-c", script, host, str(port), str(timeout))
         return self._kubectl(*command).strip() == "connected"
 
-    def _kubectl(self, *args: str, stdin: str | None = None, timeout: float = 60) -> str:
+    def _kubectl(self, *args: str, stdin: str | None = None, timeout: float = 120) -> str:
         return self.cluster.kubectl("-n", self.namespace, *args, stdin=stdin, timeout=timeout)
 
 

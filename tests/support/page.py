@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from playwright.async_api import Browser, ConsoleMessage, Dialog, Page, Request, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Dialog, Page, Request, async_playwright, expect
 
 from mailfilter.agent.amavis import AmavisAgent
 from mailfilter.agent.settings import Settings
@@ -21,6 +21,11 @@ from support.heldmail import Quarantine
 TOKEN = "s3cret-token"  # noqa: S105 - of nothing
 # Of a page that reports what its policy forbids, whoever did it.
 WATCH = "addEventListener('securitypolicyviolation', one => console.warn('VIOLATION ' + one.effectiveDirective))"
+
+
+# No judgement of speed: it ends what hangs on a busy machine.
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @dataclass
@@ -61,7 +66,7 @@ class Tab:
 
     async def arrived(self, prefix: str) -> None:
         """Waits until the browser has asked another host for that, and it was asked."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not all(any(one.startswith(prefix) for one in seen) for seen in (self.world, self.requests)):
                 self.news.clear()
                 await self.news.wait()
@@ -133,7 +138,7 @@ async def tab(chromium: Chromium, **context: Any) -> AsyncIterator[Tab]:
     """An empty page of a browser that remembers nothing."""
     chromium.outside.clear()
     made = await chromium.browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | context))
-    made.set_default_timeout(15_000)
+    made.set_default_timeout(PATIENCE_MS)
     await made.add_init_script(WATCH)
     found = Tab(await made.new_page(), chromium.outside, chromium.news)
 

@@ -30,7 +30,7 @@ class Plan:
             *options,
             "-",
         ]
-        done = subprocess.run(command, input=yaml.safe_dump(body), capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, input=yaml.safe_dump(body), capture_output=True, text=True, timeout=180)
         self.status, self.printed, self.errors = done.returncode, done.stdout, done.stderr
         self.lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
         rolling = [line for line in self.lines if line.startswith("rolls ") and line.endswith(")")]

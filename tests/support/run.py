@@ -14,7 +14,7 @@ class CommandError(Exception):
 
 
 def run(
-    *command: str | Path, stdin: str | None = None, timeout: float = 60, env: Mapping[str, str] | None = None
+    *command: str | Path, stdin: str | None = None, timeout: float = 120, env: Mapping[str, str] | None = None
 ) -> str:
     """What the command printed on stdout."""
     line = " ".join(map(str, command))
@@ -27,8 +27,11 @@ def run(
     return done.stdout
 
 
-def wait_for(predicate: Callable[[], T], what: str, timeout: float = 60, interval: float = 0.5) -> T:
-    """The predicate's first true value. Assertions and commands that fail meanwhile count as not yet."""
+def wait_for(predicate: Callable[[], T], what: str, timeout: float = 180, interval: float = 0.5) -> T:
+    """The predicate's first true value. Assertions and commands that fail meanwhile count as not yet.
+
+    The timeout, in seconds, is no judgement of speed: it ends what hangs, and is far above what a busy machine needs.
+    """
     end = time.monotonic() + timeout
     while True:
         try:

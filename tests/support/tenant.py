@@ -40,6 +40,9 @@ class Tenant:
         wanted["metadata"]["namespace"] = namespace
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": role}}
         cluster.apply([account, wanted, bound], namespace)
+        rule = wanted["rules"][0]
+        of = f"{rule['resources'][0]}.{rule['apiGroups'][0]}".removesuffix(".")
+        cluster.wait_allowed(role, namespace, rule["verbs"][0], of)
         token = cluster.kubectl("-n", namespace, "create", "token", role).strip()
         config = yaml.safe_load(cluster.kubeconfig.read_text())
         config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
@@ -49,7 +52,7 @@ class Tenant:
     def run(self, *words: str, namespace: str | None = None) -> tuple[int, str, str]:
         """`kubectl mailfilter …`: exit status, what it prints, and what it tells."""
         where = ("-n", namespace or self.namespace, "--kubeconfig", str(self.kubeconfig))
-        done = subprocess.run([PROGRAM, *words, *where], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([PROGRAM, *words, *where], capture_output=True, text=True, timeout=180)
         return done.returncode, done.stdout, done.stderr
 
     def document(self, *words: str) -> Any:

@@ -39,7 +39,7 @@ class Victim(Gateway):
         self.ready()
         return self
 
-    def wait(self, condition: str, status: str = "True", timeout: float = 180) -> Object:
+    def wait(self, condition: str, status: str = "True", timeout: float = 300) -> Object:
         return self.cluster.wait_condition("mailfilter", self.name, self.namespace, condition, status, timeout)
 
     def status(self) -> Object:
@@ -51,7 +51,7 @@ class Victim(Gateway):
         found: int = self.status()["queue"]["deferred"]
         return found
 
-    def kubectl(self, *args: str, stdin: str | None = None, timeout: float = 60) -> str:
+    def kubectl(self, *args: str, stdin: str | None = None, timeout: float = 120) -> str:
         return self.cluster.kubectl("-n", self.namespace, *args, stdin=stdin, timeout=timeout)
 
     def live(self, component: str = "") -> list[Object]:
@@ -88,7 +88,7 @@ class Victim(Gateway):
             assert not before & {pod["metadata"]["uid"] for pod in pods}
             return all(is_ready(pod) for pod in pods)
 
-        wait_for(others, f"pods of {component} in place of those that were killed", 120)
+        wait_for(others, f"pods of {component} in place of those that were killed")
         if component == "postfix":
             self.door()
 
@@ -103,14 +103,22 @@ class Victim(Gateway):
             assert now["restartCount"] > before
             return bool(now["ready"])
 
-        wait_for(restarted, f"container {container} of {pod} running again", 120)
+        wait_for(restarted, f"container {container} of {pod} running again")
         if component == "postfix":
             self.door()
 
-    def signal(self, component: str, container: str, name: str) -> None:
-        """Send a signal to the first process of a container, from outside its PID namespace."""
+    def signal(self, component: str, container: str, name: str, process: str = "") -> None:
+        """Send a signal to the first process of a container, or to its one process of a name, from outside its PID
+        namespace."""
         found = self._container(self.pod(component), container)["containerID"].partition("//")[2]
-        self.on_node("ctr", "-n", "k8s.io", "task", "kill", "-s", name, found)
+        task = ("ctr", "-n", "k8s.io", "task")
+        if not process:
+            self.on_node(*task, "kill", "-s", name, found)
+            return
+        numbers = [line.split()[0] for line in self.on_node(*task, "ps", found).splitlines()[1:]]
+        script = 'for one; do if [ "$(cat "/proc/$one/comm")" = "$0" ]; then echo "$one"; fi; done'
+        (number,) = self.on_node("sh", "-c", script, process, *numbers).split()
+        self.on_node("kill", "-s", name.removeprefix("SIG"), number)
 
     def cut_off(self, component: str) -> None:
         """Take the network from the component's one pod, as if its node were lost: nobody hears of its end."""

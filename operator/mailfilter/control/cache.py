@@ -15,8 +15,11 @@ ChildId = tuple[str, str]
 
 
 def digest(body: Object) -> str:
-    """A hash of what was asked for in an object: everything but its status and the API server's bookkeeping."""
-    ignored = ("managedFields", "resourceVersion", "generation")
+    """A hash of what was asked for in an object: everything but its status and the API server's bookkeeping.
+
+    The generation is part of it: an object that was changed and changed back has not the status of the one before.
+    """
+    ignored = ("managedFields", "resourceVersion")
     metadata = {key: value for key, value in body["metadata"].items() if key not in ignored}
     wanted = {key: value for key, value in body.items() if key not in ("status", "metadata", "apiVersion", "kind")}
     return hashlib.sha256(json.dumps([metadata, wanted], sort_keys=True, default=str).encode()).hexdigest()

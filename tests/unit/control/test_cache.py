@@ -31,7 +31,7 @@ SERVICE: Object = {
         ({"status": {"loadBalancer": {"ingress": []}}}, True),
         ({"metadata": {"resourceVersion": "11"}}, True),
         ({"metadata": {"managedFields": [{}]}}, True),
-        ({"metadata": {"generation": 2}}, True),
+        ({"metadata": {"generation": 2}}, False),
         ({"spec": {"ports": [{"port": 26}]}}, False),
         ({"spec": {"type": "NodePort"}}, False),
         ({"metadata": {"labels": {"app.kubernetes.io/instance": "other"}}}, False),
