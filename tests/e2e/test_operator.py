@@ -134,6 +134,8 @@ def test_what_is_deleted_comes_back(gateway: Victim) -> None:
 def test_a_settled_gateway_is_only_looked_at(gateway: Victim, operator: str) -> None:
     """No write, no event, and few reads in each round, however many rounds there are."""
     gateway.ready()
+    # Mail is filtered before the mirror has the new token.
+    gateway.wait("SignaturesFresh")
 
     def alone() -> bool:
         found = json.loads(gateway.cluster.kubectl("get", "mailfilters", "-A", "-o", "json"))["items"]
