@@ -285,6 +285,7 @@ class Gateway:
     """Whether clients wait while their mail is filtered."""
     amavis_volumes: dict[str, Path]
     """Directories that amavis shares with its agent, by the path inside."""
+    postfix_queue: Path
 
     def send(self, message: EmailMessage, *recipients: str, sender: str | None = None) -> None:
         """Hands a mail in at the front door."""
@@ -410,6 +411,15 @@ def started_agent(gateway: Gateway, token: str, parallel: int) -> Iterator[Conta
 
 
 @contextmanager
+def started_postfix_agent(gateway: Gateway, token: str) -> Iterator[Container]:
+    """The agent beside Postfix, not waited for. It knows the queue alone."""
+    secret = gateway.lab.config_map({"token": token})
+    volumes = {"/var/spool/postfix": gateway.postfix_queue, "/etc/mailfilter/agent": secret.directory}
+    with gateway.lab.container("operator", "agent", "postfix", user=POSTFIX, volumes=volumes) as agent:
+        yield agent
+
+
+@contextmanager
 def started_gateway(
     lab: Lab,
     amavis_env: dict[str, str] | None = None,
@@ -430,8 +440,9 @@ def started_gateway(
             started_amavis(lab, policy_map, quarantine, run, amavis_volumes, **(amavis_env or {}))
         )
         tables = stack.enter_context(started_tables(lab, config, compiled))
-        postfix = stack.enter_context(started_postfix(lab, config, compiled, lab.volume()))
+        queue = lab.volume()
+        postfix = stack.enter_context(started_postfix(lab, config, compiled, queue))
         amavis_ready(amavis)
         before_queue = bool(parameters.get("mailfilter_proxy_filter"))
         shared = {"/var/lib/amavis/quarantine": quarantine, "/run/amavis": run}
-        yield Gateway(lab, policy_map, config, clamd, amavis, tables, postfix, sink, before_queue, shared)
+        yield Gateway(lab, policy_map, config, clamd, amavis, tables, postfix, sink, before_queue, shared, queue)

@@ -29,7 +29,8 @@ def test_configuration_is_clean(pod: Pod) -> None:
 def test_no_service_delivers_here_or_runs_in_a_chroot(pod: Pod) -> None:
     services = [line.split() for line in pod.postfix.run("postconf", "-M").stdout.decode().splitlines()]
     assert {service[4] for service in services} == {"n"}
-    assert not {service[7] for service in services} & {"local", "virtual", "pipe", "spawn", "lmtp"}
+    here = {"local", "virtual", "pipe", "spawn", "lmtp"}
+    assert [service[0] for service in services if service[7] in here] == ["receipt"]
 
 
 def test_hash_of_the_tables_is_the_contracts(pod: Pod) -> None:
@@ -41,6 +42,7 @@ def test_b21_no_client_address_opens_the_relay(pod: Pod) -> None:
         assert pod.rejects("x@elsewhere.example", port).startswith("554 5.7.1 ")
         assert pod.rejects("x@example.com.elsewhere.example", port).startswith("554 5.7.1 ")
         assert pod.rejects("x%elsewhere.example@example.com", port).startswith("554 5.7.1 ")
+        assert pod.rejects(f"{'ab' * 16}@release-receipts.invalid", port).startswith("554 5.7.1 ")
         assert pod.rejects("bob@example.com", port) == ""
 
 

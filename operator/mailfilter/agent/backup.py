@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from mailfilter.agent import origin
 from mailfilter.agent.archive import BLOCK, ArchiveError, Head, Sink, Writer
+from mailfilter.agent.exchange import answer, bad_request, problem
 from mailfilter.agent.export import export
-from mailfilter.agent.held import answer, bad_request, problem
 from mailfilter.agent.restore import BusyError, FullError, ImportReport, Restore
 from mailfilter.agent.search import Query
 from mailfilter.agent.volume import Volume

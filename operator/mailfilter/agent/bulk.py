@@ -15,10 +15,11 @@ from aiohttp import web
 from pydantic import Field
 
 from mailfilter.agent import origin
+from mailfilter.agent.exchange import answer, asked, problem
 from mailfilter.agent.giving import Giving
-from mailfilter.agent.held import answer, asked, problem
 from mailfilter.agent.heldmail import plain
 from mailfilter.agent.jobs import Chosen, Job, JobFile, Jobs
+from mailfilter.agent.receipts import MOST_RECEIPTS
 from mailfilter.agent.release import Reason, ReleaseAnswer, ReleaseRequest, Releases, Result
 from mailfilter.agent.search import Query
 from mailfilter.agent.volume import Volume
@@ -42,6 +43,9 @@ class BulkRequest(Release):
 
     key: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
     """Names this release: under it no recipient is given a mail twice, and the set of mails stays the same."""
+    receipts: Annotated[dict[str, str | None], Field(max_length=MOST_RECEIPTS)] | None = None
+    """What Postfix said of interrupted attempts (`receipts` of the last answer): its queue id, null where it does not
+    have the mail. Whoever leaves this out asks nobody, and such a mail has failed (Interrupted)."""
 
 
 class NotYetError(Exception):
@@ -173,6 +177,7 @@ class BulkReleases:
             recipients=job.chosen.mails[before.id] or tuple(wanted.recipients),
             allow_virus=wanted.allow_virus,
             last_copy=wanted.delete_after,
+            receipts=wanted.receipts,
         )
         found = await self._giving.release(request, again=job.chosen.by_id)
         released = found.result is Result.RELEASED
@@ -194,6 +199,8 @@ class BulkReleases:
             except OSError as error:
                 reply = f"451 4.3.0 released, but not deleted: {error}"
                 found = found.model_copy(update={"result": Result.RETRY, "reply": reply})
+        if found.receipt:
+            job.receipts.append(found.receipt)
         return _result(found, before.attempts + 1)
 
     async def _reported(self, request: ReleaseRequest, found: ReleaseAnswer, to: tuple[str, ...]) -> ReleaseAnswer:
@@ -204,7 +211,8 @@ class BulkReleases:
             return found
         if told.result is Result.RETRY:
             reply = f"451 4.3.0 released, but not reported: {told.reply}"
-            return found.model_copy(update={"result": Result.RETRY, "reply": reply})
+            open_part = {"result": Result.RETRY, "reason": told.reason, "receipt": told.receipt}
+            return found.model_copy(update=open_part | {"reply": reply})
         reply = f"released, but not reported: {told.reply}"
         return found.model_copy(update={"result": Result.FAILED, "reason": Reason.NOT_REPORTED, "reply": reply})
 
@@ -226,8 +234,8 @@ def _result(found: ReleaseAnswer, attempts: int) -> MessageResult:
 
 
 def _due(one: MessageResult) -> datetime:
-    """When the next try is due."""
-    if one.time is None:
+    """When the next try is due. Whoever asks may know meanwhile what Postfix has: that never waits."""
+    if one.time is None or one.reason == Reason.INTERRUPTED:
         return datetime.min.replace(tzinfo=UTC)
     pause = min(LAST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(one.attempts - 1, 10))
     return one.time + timedelta(seconds=pause)
@@ -248,5 +256,6 @@ def _progress(job: Job, next_seconds: float | None) -> ReleaseProgress:
         more=job.chosen.more,
         senders=tuple(job.senders),
         more_senders=job.more_senders,
+        receipts=tuple(job.receipts[:MOST_RECEIPTS]),
         next_seconds=next_seconds,
     )

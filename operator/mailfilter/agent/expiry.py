@@ -11,7 +11,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter
 from pydantic import Field
 
-from mailfilter.agent.held import answer, asked, problem
+from mailfilter.agent.exchange import answer, asked, problem
 from mailfilter.agent.heldmail import mail_id_of
 from mailfilter.agent.jobs import Jobs
 from mailfilter.agent.volume import RECORD_SECONDS, Volume

@@ -2,16 +2,16 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 from dataclasses import asdict
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from aiohttp import web
 from pydantic import Field, ValidationError
 
 from mailfilter.agent import heldmail, origin, preview
+from mailfilter.agent.exchange import answer, bad_request, problem
 from mailfilter.agent.heldmail import HeldMailError
 from mailfilter.agent.preview import PreviewError
 from mailfilter.agent.search import Cursor, Entry, Query
@@ -31,7 +31,6 @@ PREVIEWS = 2
 # What may be a quarantine id, and no other path.
 _ID = r"[a-z-]+/(?:[A-Za-z0-9]/)?[A-Za-z0-9][A-Za-z0-9_-]{5,30}(?:\.gz)?"
 
-T = TypeVar("T", bound=Model)
 
 log = logging.getLogger(__name__)
 
@@ -257,33 +256,6 @@ class HeldMails:
         if found is None:
             raise gone()
         return found
-
-
-def answer(model: Model) -> web.Response:
-    """A model as JSON."""
-    return web.json_response(text=model.model_dump_json(by_alias=True))
-
-
-async def asked(request: web.Request, model: type[T]) -> T:
-    """The body of a request. Raises HTTPBadRequest; HTTPUnsupportedMediaType for what a form may send to any site."""
-    if request.content_type != "application/json":
-        raise problem(web.HTTPUnsupportedMediaType, "the body must be application/json")
-    try:
-        return model.model_validate_json(await request.read(), strict=True)
-    except ValidationError as error:
-        raise bad_request(error) from error
-
-
-def problem(kind: type[web.HTTPError], text: str) -> web.HTTPError:
-    """An error whose body says what is wrong."""
-    return kind(text=json.dumps({"error": text}), content_type="application/json")
-
-
-def bad_request(error: ValidationError) -> web.HTTPError:
-    """What is wrong with a request, in one line."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    return problem(web.HTTPBadRequest, f"{where}: {first['msg']}")
 
 
 def gone() -> web.HTTPError:

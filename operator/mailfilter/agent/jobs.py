@@ -49,6 +49,8 @@ class Job:
         self.chosen = chosen
         self.open = {one: MessageResult(id=one, result="Pending") for one in chosen.mails}
         """What is not done, in the order in which it is tried."""
+        self.receipts: list[str] = []
+        """Of the attempts that were found interrupted."""
         self._released = 0
         self._failures: list[MessageResult] = []
         self._failed = 0

@@ -72,29 +72,28 @@ async def release(
     key: str,
     mail_id: str,
     mail_file: str,
-    recipients: Iterable[str],
+    recipient: str,
     seconds: float,
     bounce: bool = False,
     report: bool = False,
-) -> list[str]:
-    """Has amavis send a held mail to `recipients` (addresses without angle brackets). Raises PdpError.
+) -> str:
+    """Has amavis send a held mail to `recipient` (an address without angle brackets). Raises PdpError.
 
     `bounce`: if the next hop refuses it later, Postfix tells the sender of the mail, or else nobody.
-    `report`: not the mail itself goes to them, but a report that it was held by mistake, with the mail attached.
+    `report`: not the mail itself is sent, but a report that it was held by mistake, with the mail attached.
 
-    Returns the SMTP replies as amavis reports them (`250 2.0.0 from MTA(…): 250 2.0.0 Ok: queued as …`): one for each
-    recipient in their order, or a single one when the whole request failed.
+    Returns the SMTP reply as amavis reports it (`250 2.0.0 from MTA(…): 250 2.0.0 Ok: queued as …`); empty without one.
     """
     attributes = [
         ("request", "report" if report else "release"),
         ("mail_id", mail_id),
         ("quar_type", "Z" if mail_file.endswith(".gz") else "F"),
         ("mail_file", mail_file),
-        *(("recipient", f"<{address}>") for address in recipients),
+        ("recipient", f"<{recipient}>"),
         ("policy_bank", f"RELEASE-{key}"),
         ("notify", "FAILURE" if bounce else "NEVER"),
     ]
-    return [value for name, value in await request(socket, attributes, seconds) if name == "setreply"]
+    return next((value for name, value in await request(socket, attributes, seconds) if name == "setreply"), "")
 
 
 async def touch(socket: Path, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The agent beside Postfix: tables and queue."""
+"""The agent beside Postfix: tables, queue and receipts of released mail."""
 
 import asyncio
 import time
@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from mailfilter.agent import probes, queue
 from mailfilter.agent.dnsbl import Dnsbl
+from mailfilter.agent.receipts import Receipts
 from mailfilter.agent.service import Service
 from mailfilter.agent.settings import Settings
 from mailfilter.agent.tables import Tables
@@ -23,6 +24,7 @@ class PostfixAgent:
         self._settings = settings
         self._dnsbl = Dnsbl([site for site in settings.dnsbl_sites.split(",") if site])
         self._tables = Tables(settings.table_sources, settings.tables, settings.spool)
+        self._receipts = Receipts(settings.spool)
         self.registry = CollectorRegistry()
         self.registry.register(self._tables)
         self.registry.register(queue.QueueMetrics(settings.spool))
@@ -60,7 +62,11 @@ class PostfixAgent:
         return Service(
             sites={
                 settings.metrics_port: monitoring(self.ready, self.registry),
-                settings.api_port: api(settings.token_file, self.status, [web.post("/v1/flush", self.flush)]),
+                settings.api_port: api(
+                    settings.token_file,
+                    self.status,
+                    [web.post("/v1/flush", self.flush), web.post("/v1/receipts", self._receipts.handle)],
+                ),
             },
             background=[self._dnsbl.watch()],
         )

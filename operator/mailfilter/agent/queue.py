@@ -63,7 +63,7 @@ def _number(digits: str) -> int:
 
 def look(spool: Path, now: float) -> Queue:
     """Lists the queue directories. Raises OSError when one cannot be read."""
-    names = {queue: list(_names(spool / queue)) for queue in QUEUES}
+    names = {queue: [path.name for path in files(spool / queue)] for queue in QUEUES}
     return Queue(
         messages={queue: len(found) for queue, found in names.items()},
         ages={
@@ -73,7 +73,8 @@ def look(spool: Path, now: float) -> Queue:
     )
 
 
-def _names(directory: Path) -> Iterator[str]:
+def files(directory: Path) -> Iterator[Path]:
+    """The files of a queue directory. Raises OSError when it cannot be read."""
     try:
         entries = os.scandir(directory)
     except FileNotFoundError:
@@ -82,9 +83,9 @@ def _names(directory: Path) -> Iterator[str]:
         for entry in entries:
             # hash_queue_names: deferred/A/A1B2…
             if entry.is_dir(follow_symlinks=False):
-                yield from _names(Path(entry.path))
+                yield from files(Path(entry.path))
             else:
-                yield entry.name
+                yield Path(entry.path)
 
 
 async def flush(spool: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 
@@ -12,14 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from mailfilter.agent import heldmail, pdp, records
 from mailfilter.agent.heldmail import HeldMail, plain
-from mailfilter.agent.records import State
+from mailfilter.agent.records import Record, State
 from mailfilter.api.fields import Model, QuarantineId
 
 # Longer than a hand-over to Postfix takes. amavis goes on after it, and its record tells the next try what came of it.
 ANSWER_SECONDS = 60.0
-INTERRUPTED_REPLY = "450 4.5.0 release interrupted"
-# Of amavis, when Postfix had the whole mail and was not heard of again (Amavis::Out::SMTP).
-UNANSWERED = "No resp. to data-dot"
+LOOKED_UP = "450 4.5.0 amavis or Postfix died while the mail was handed over; Postfix is asked whether it has it"
 UNKNOWN_OUTCOME = (
     "amavis or Postfix died while the mail was handed over; whether Postfix took it is unknown. "
     "The mail is still held: a new QuarantineRelease sends it (again)."
@@ -64,6 +62,9 @@ class ReleaseRequest(Model):
     """The mail will not be held any more: if the next hop refuses it later, its sender has to know."""
     report: bool = False
     """The recipients are sent a report with the mail attached (RFC 5965), and count for nobody who was given it."""
+    receipts: Mapping[str, str | None] | None = None
+    """What Postfix says of interrupted attempts: receipt → queue id, None for a mail that it does not have. Without
+    this nobody asks it."""
 
     @property
     def record(self) -> str:
@@ -91,6 +92,8 @@ class ReleaseAnswer(Model):
     sender: str = ""
     """Envelope sender of a mail that is still held and not infected; of bounces none."""
     recipients: tuple[RecipientAnswer, ...] = ()
+    receipt: str | None = None
+    """Of an interrupted attempt that Postfix has to be asked about."""
 
 
 class RefusalError(Exception):
@@ -129,7 +132,7 @@ class Releases:
     async def _release(self, request: ReleaseRequest) -> ReleaseAnswer:
         mail_id = _mail_id(request.message)
         record = self._quarantine / ".releases" / request.record
-        past = await asyncio.to_thread(records.read, record)
+        past = await asyncio.to_thread(_past, record, request.receipts)
         try:
             mail = await asyncio.to_thread(_held, self._quarantine / request.message)
         except RefusalError:
@@ -143,40 +146,46 @@ class Releases:
             "release %s: %s of %r, score %s, for %s", request.key, request.message, mail.sender, mail.score, wanted
         )
         missing = [address for address in wanted if plain(address) not in past.released]
-        replies = past.released
+        replies, receipt = past.released, None
         if missing or not wanted:
             _check(request, mail_id, mail, wanted)
-            unknown = [address for address in missing if _unknown(past.replies.get(plain(address), ""))]
-            replies = replies | dict.fromkeys(map(plain, unknown), UNKNOWN_OUTCOME)
-            sent = [address for address in missing if address not in unknown]
-            if sent:
-                replies |= by_recipient(sent, await self._send(past.state, request, mail_id, sent))
-        found = judge(request.message, wanted, replies)
+            if past.state is State.FREE:
+                for address in missing:
+                    replies[plain(address)] = await self._send(request, mail_id, address)
+                past = await asyncio.to_thread(records.read, record)
+            if past.state is State.RUNNING:
+                replies = dict.fromkeys(map(plain, missing), "450 4.5.0 release in progress") | replies
+            elif past.state is State.INTERRUPTED:
+                receipt = past.receipt if request.receipts is not None else None
+                open_ones = [one for one in map(plain, missing) if not records.queue_id(replies.get(one, ""))]
+                replies |= dict.fromkeys(open_ones, LOOKED_UP if receipt else UNKNOWN_OUTCOME)
+        found = judge(request.message, wanted, replies).model_copy(update={"receipt": receipt})
         return found if _is_infected(request, mail) else found.model_copy(update={"sender": mail.sender})
 
-    async def _send(self, state: State, request: ReleaseRequest, mail_id: str, recipients: list[str]) -> list[str]:
-        if state is State.RUNNING:
-            return ["450 4.5.0 release in progress"]
-        if state is State.INTERRUPTED:
-            return [UNKNOWN_OUTCOME]
+    async def _send(self, request: ReleaseRequest, mail_id: str, recipient: str) -> str:
         try:
-            replies = await pdp.release(
+            reply = await pdp.release(
                 self._socket,
                 key=request.key,
                 mail_id=mail_id,
                 mail_file=request.message,
-                recipients=recipients,
+                recipient=recipient,
                 bounce=request.last_copy,
                 report=request.report,
                 seconds=ANSWER_SECONDS,
             )
         except pdp.PdpError as error:
-            return [f"451 4.5.0 amavis: {error}"]
-        return [UNKNOWN_OUTCOME if _unknown(reply) else reply for reply in replies]
+            return f"451 4.5.0 amavis: {error}"
+        return reply or "450 4.5.0 amavis gave no reply"
 
 
-def _unknown(reply: str) -> bool:
-    return reply.startswith(INTERRUPTED_REPLY) or reply.endswith(UNANSWERED)
+def _past(record: Path, receipts: Mapping[str, str | None] | None) -> Record:
+    """What became of the release so far. Raises OSError."""
+    found = records.read(record)
+    if found.receipt is None or found.receipt not in (receipts or {}):
+        return found
+    records.settle(record, found.receipt, (receipts or {})[found.receipt])
+    return records.read(record)
 
 
 def _mail_id(message: str) -> str:
@@ -212,13 +221,6 @@ def _is_infected(request: ReleaseRequest, mail: HeldMail) -> bool:
     return mail.infected or request.message.startswith("virus/")
 
 
-def by_recipient(recipients: list[str], replies: list[str]) -> dict[str, str]:
-    """Replies by address in plain form. A single failure is everybody's; nobody is released by another's reply."""
-    failure = replies[0] if replies and not records.queue_id(replies[0]) else "450 4.5.0 amavis gave no reply"
-    padded = [*replies, *[failure] * len(recipients)]
-    return {plain(address): reply for address, reply in zip(recipients, padded, strict=False)}
-
-
 def judge(message: str, recipients: Iterable[str], replies: dict[str, str]) -> ReleaseAnswer:
     """The answer for `recipients` whose `replies` are known: Released only if each was, Retry if any may still be."""
     outcomes = tuple(
@@ -235,6 +237,7 @@ def judge(message: str, recipients: Iterable[str], replies: dict[str, str]) -> R
     result, reason, reply = Result.RELEASED, None, outcomes[0].reply
     if temporary is not None:
         result, reply = Result.RETRY, temporary
+        reason = Reason.INTERRUPTED if reply == LOOKED_UP else None
     elif open_replies:
         result, reply = Result.FAILED, open_replies[0]
         if reply == UNKNOWN_OUTCOME:

@@ -83,5 +83,7 @@ class ReleaseProgress(Model):
     """With `allowSender`: envelope senders of the released mails that are not infected."""
     more_senders: bool = False
     """There are more of them than are told."""
+    receipts: tuple[str, ...] = ()
+    """Of attempts that were interrupted: the agents beside Postfix know whether it has the mails."""
     next_seconds: Annotated[float, Field(ge=0)] | None
     """When to ask again, for there is more to do; null when all is done."""

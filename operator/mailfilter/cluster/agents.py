@@ -9,6 +9,8 @@ from mailfilter.stack.common import AGENT_PORT
 STATUS_SECONDS = 5
 # Some seconds of work, then what is in work: Postfix may take its time to answer.
 RELEASE_SECONDS = 150
+# The whole queue may have to be read.
+RECEIPTS_SECONDS = 60
 # Thousands of files may have to be deleted.
 EXPIRY_SECONDS = 60
 
@@ -34,6 +36,10 @@ class Agents:
     async def release(self, pod_ip: str, token: str, request: dict[str, Any]) -> dict[str, Any]:
         """`POST /v1/releases`. Raises AgentError."""
         return await self._call("POST", pod_ip, "/v1/releases", token, RELEASE_SECONDS, json=request)
+
+    async def receipts(self, pod_ip: str, token: str, receipts: list[str]) -> dict[str, Any]:
+        """`POST /v1/receipts`. Raises AgentError."""
+        return await self._call("POST", pod_ip, "/v1/receipts", token, RECEIPTS_SECONDS, json={"receipts": receipts})
 
     async def expire(self, pod_ip: str, token: str, request: dict[str, Any]) -> None:
         """`POST /v1/expiry`. Raises AgentError."""

@@ -1,5 +1,5 @@
 """The loop of a QuarantineRelease: an agent beside amavis is asked to go on with it, until all mail is released or has
-failed.
+failed. Of what was interrupted the agents beside Postfix are asked whether it has the mail.
 
 The agent keeps what it does by the release's uid, so that asking again never sends a mail again: a crash at any point
 here only makes the same question be asked once more. Without questions nothing goes on: who deletes a release ends it.
@@ -24,11 +24,14 @@ from mailfilter.control.allow import allow
 from mailfilter.control.cache import Cache
 from mailfilter.control.conditions import Observation, merged, no, timestamp, yes
 from mailfilter.control.events import record
+from mailfilter.control.receipts import looked_up
 from mailfilter.stack.common import selector
 
 Object = dict[str, Any]
 
 RETRY_SECONDS = 5.0
+# Until Postfix is asked again about a mail of which it does not know yet.
+LOOK_SECONDS = 2.0
 # What the agent has to know of a release.
 OURS = {"mail_filter", "ttl_seconds_after_finished"}
 
@@ -66,16 +69,25 @@ class ReleaseLoop:
             return RETRY_SECONDS
         request = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=OURS)
         request["key"] = body["metadata"]["uid"]
+        receipts: dict[str, str | None] = {}
         try:
             # All amavis pods share the volume with the records; the first one serves as well as any.
-            answer = await self._agents.release(addresses[0], token, request)
-            progress = ReleaseProgress.model_validate(answer)
+            progress = await self._work(addresses[0], token, request | {"receipts": receipts})
+            if progress.receipts:
+                receipts = await looked_up(self._api, self._agents, key[0], spec.mail_filter, token, progress.receipts)
+            if receipts:
+                progress = await self._work(addresses[0], token, request | {"receipts": receipts})
         except (AgentError, ValidationError) as error:
             # What is not understood is asked again, which sends nothing twice.
             await self._write(body, no("Complete", "AgentUnreachable", str(error)[:500]))
             return RETRY_SECONDS
         body = await self._report(body, progress)
-        return await self._expire(body, spec) if progress.next_seconds is None else progress.next_seconds
+        if progress.next_seconds is None:
+            return await self._expire(body, spec)
+        return max(progress.next_seconds, LOOK_SECONDS) if progress.receipts else progress.next_seconds
+
+    async def _work(self, address: str, token: str, request: Object) -> ReleaseProgress:
+        return ReleaseProgress.model_validate(await self._agents.release(address, token, request))
 
     async def _where(self, namespace: str, mail_filter: str) -> tuple[str, list[str]]:
         """The agents' token, and the addresses of those that are ready."""

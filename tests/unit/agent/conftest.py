@@ -20,6 +20,8 @@ class FakeAmavis:
     socket: Path
     answers: list[list[str]] = field(default_factory=list)
     requests: list[bytes] = field(default_factory=list)
+    talks: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]] | None = None
+    """What it does instead."""
 
     def replies(self, *replies: str) -> None:
         """The next answer: one setreply line for each of `replies` in wire form."""
@@ -27,6 +29,9 @@ class FakeAmavis:
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
+        if self.talks:
+            await self.talks(reader, writer)
+            return
         self.requests.append(await reader.readuntil(b"\r\n\r\n"))
         if self.answers:
             writer.write("".join(f"{line}\r\n" for line in [*self.answers.pop(0), ""]).encode())

@@ -14,15 +14,15 @@ async def test_a_release_request_is_what_amavis_reads(amavis):
     amavis.answers.append(
         ["setreply=250 2.0.0 from%20MTA(smtp:[research-sink]:10025):%20250%202.0.0%20Ok:%20queued%20as%20SINK0002"]
     )
-    replies = await pdp.release(
+    reply = await pdp.release(
         amavis.socket,
         key="7b-1",
         mail_id="eV1lJVlIrMwQ",
         mail_file="spam/eV1lJVlIrMwQ.gz",
-        recipients=["bob@example.test"],
+        recipient="bob@example.test",
         seconds=5,
     )
-    assert replies == [REPLY]
+    assert reply == REPLY
     assert amavis.requests == [
         b"request=release\r\nmail_id=eV1lJVlIrMwQ\r\nquar_type=Z\r\nmail_file=spam/eV1lJVlIrMwQ.gz\r\n"
         b"recipient=<bob@example.test>\r\npolicy_bank=RELEASE-7b-1\r\nnotify=NEVER\r\n\r\n"
@@ -31,9 +31,8 @@ async def test_a_release_request_is_what_amavis_reads(amavis):
 
 async def test_a_plain_file_is_announced_as_one(amavis):
     amavis.replies("250 2.5.0 x")
-    await pdp.release(amavis.socket, key="k", mail_id="i", mail_file="virus/i", recipients=["a@b", "c@d"], seconds=5)
+    await pdp.release(amavis.socket, key="k", mail_id="i", mail_file="virus/i", recipient="a@b", seconds=5)
     assert b"quar_type=F\r\n" in amavis.requests[0]
-    assert b"recipient=<a@b>\r\nrecipient=<c@d>\r\n" in amavis.requests[0]
 
 
 @pytest.mark.parametrize(
@@ -66,12 +65,12 @@ async def test_a_failure_answers_in_several_attributes(amavis):
     ]
 
 
-async def test_several_recipients_have_a_reply_each_in_their_order(amavis):
-    amavis.replies("250 2.0.0 one", "451 4.3.0 two")
-    replies = await pdp.release(
-        amavis.socket, key="k", mail_id="i", mail_file="i", recipients=["a@b", "c@d"], seconds=5
-    )
-    assert replies == ["250 2.0.0 one", "451 4.3.0 two"]
+async def test_the_reply_to_a_release(amavis):
+    amavis.replies("250 2.0.0 one")
+    asked = {"key": "k", "mail_id": "i", "mail_file": "i", "recipient": "a@b", "seconds": 5}
+    assert await pdp.release(amavis.socket, **asked) == "250 2.0.0 one"
+    amavis.replies()
+    assert await pdp.release(amavis.socket, **asked) == ""
 
 
 async def test_a_child_that_dies_before_the_end_of_its_answer_is_an_error(amavis):

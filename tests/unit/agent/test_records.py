@@ -65,6 +65,11 @@ def test_replies_are_known_in_every_state(quarantine, state, found):
         assert past(quarantine) == Record(State.RUNNING, {"bob@x": TAKEN, "carol@x": DEFERRED})
 
 
+def test_where_nobody_is_said_to_be_sent_to_postfix_cannot_be_asked(quarantine):
+    quarantine.record('{"state": "started", "receipt": "ab"}')
+    assert past(quarantine).receipt is None
+
+
 def test_an_outcome_that_replaces_the_opened_file_is_seen(quarantine, monkeypatch):
     path = quarantine.record('{"state": "started"}')
     lock = fcntl.flock

@@ -6,7 +6,7 @@ import json
 import pytest
 from prometheus_client import CollectorRegistry
 
-from mailfilter.agent.release import Reason, ReleaseRequest, Releases, Result
+from mailfilter.agent.release import LOOKED_UP, Reason, ReleaseRequest, Releases, Result
 
 MESSAGE = "spam/h/hAbcDEfgh123.gz"
 BOTH = "X-Envelope-To-Blocked: <bob@example.test>,\n <carol@example.test>\n"
@@ -48,6 +48,7 @@ async def test_b04_the_blocked_recipients_get_it_and_nobody_else(quarantine, ama
         "reply": TAKEN,
         "sender": "alice@client.test",
         "recipients": ({"address": "bob@example.test", "released": True, "reply": TAKEN, "queueId": "4F1"},),
+        "receipt": None,
     }
     assert [line for line in lines(amavis) if line.startswith("recipient")] == ["recipient=<bob@example.test>"]
     assert "policy_bank=RELEASE-key-1" in lines(amavis)
@@ -72,8 +73,6 @@ async def test_b03_recipients_of_the_request_replace_those_of_the_file(quarantin
         ("550 5.7.1 from%20MTA(x):%20550%205.7.1%20no", Result.FAILED, None),
         ("250 2.5.0 No%20recipients,%20nothing%20to%20do", Result.FAILED, Reason.NOTHING_TO_DO),
         ("250 2.0.0 Ok", Result.FAILED, Reason.NOTHING_TO_DO),
-        ("450 4.5.0 release%20interrupted", Result.FAILED, Reason.INTERRUPTED),
-        ("451 4.5.0 from%20MTA(smtp:[mx]:10025):%20No%20resp.%20to%20data-dot", Result.FAILED, Reason.INTERRUPTED),
         ("451 4.5.0 From%20MTA(x)%20during%20fwd-rcpt-pip%20(No%20response%20to%20RCPT", Result.RETRY, None),
     ],
 )
@@ -100,7 +99,8 @@ async def test_b01_b02_only_a_queue_id_is_a_release(quarantine, amavis, releases
 )
 async def test_each_recipient_has_his_own_reply(quarantine, amavis, releases, replies, result, released):
     quarantine.hold(blocked=BOTH)
-    amavis.replies(*replies)
+    for reply in replies:
+        amavis.replies(reply)
     answer = await releases.release(request())
     assert answer.result is result
     assert [recipient.released for recipient in answer.recipients] == released
@@ -206,28 +206,87 @@ async def test_a_running_release_is_left_alone(quarantine, amavis, releases):
     assert amavis.requests == []
 
 
-async def test_an_interrupted_release_is_not_repeated(quarantine, amavis, releases):
+RECEIPT = "6b077ca21acd4b19988d90ef442ef08b"
+
+
+def interrupted(recipient: str | None = "bob@example.test", **more) -> str:
+    return json.dumps({"state": "started", "receipt": RECEIPT, "recipient": recipient} | more)
+
+
+@pytest.mark.parametrize("receipts", [None, {}, {RECEIPT: "4F1"}, {RECEIPT: None}])
+async def test_an_interrupted_release_that_nobody_knows_of_is_not_repeated(quarantine, amavis, releases, receipts):
     quarantine.hold()
     quarantine.record('{"state": "started"}')
-    answer = await releases.release(request())
-    assert (answer.result, answer.reason) == (Result.FAILED, Reason.INTERRUPTED)
+    answer = await releases.release(request(receipts=receipts))
+    assert (answer.result, answer.reason, answer.receipt) == (Result.FAILED, Reason.INTERRUPTED, None)
     assert "new QuarantineRelease" in answer.reply
     assert amavis.requests == []
 
 
-async def test_a_hand_over_without_an_answer_is_not_repeated(quarantine, amavis, releases):
-    quarantine.hold(blocked=BOTH)
-    quarantine.record(
-        done(
-            ("bob@example.test", "451 4.5.0 from MTA(smtp:[mx]:10025): No resp. to data-dot"),
-            ("carol@example.test", "451 4.3.0 later"),
-        )
-    )
-    amavis.replies(queued("4F1"))
+async def test_who_asks_nobody_about_an_interrupted_release_does_not_get_it_repeated(quarantine, amavis, releases):
+    quarantine.hold()
+    quarantine.record(interrupted())
     answer = await releases.release(request())
-    assert (answer.result, answer.reason) == (Result.FAILED, Reason.INTERRUPTED)
-    assert [recipient.released for recipient in answer.recipients] == [False, True]
-    assert [line for line in lines(amavis) if line.startswith("recipient")] == ["recipient=<carol@example.test>"]
+    assert (answer.result, answer.reason, answer.receipt) == (Result.FAILED, Reason.INTERRUPTED, None)
+    assert amavis.requests == []
+
+
+@pytest.mark.parametrize("receipts", [{}, {"00" * 16: "4F1"}])
+async def test_an_interrupted_release_waits_until_postfix_was_asked(quarantine, amavis, releases, receipts):
+    quarantine.hold(blocked=BOTH)
+    quarantine.record(interrupted(recipients=["carol@example.test"], replies=[TAKEN]))
+    answer = await releases.release(request(receipts=receipts))
+    assert (answer.result, answer.reason, answer.receipt) == (Result.RETRY, Reason.INTERRUPTED, RECEIPT)
+    assert [one.released for one in answer.recipients] == [False, True]
+    assert amavis.requests == []
+
+
+async def test_what_postfix_has_is_released(quarantine, amavis, releases):
+    quarantine.hold(blocked=BOTH)
+    record = quarantine.record(interrupted(recipients=["carol@example.test"], replies=[TAKEN]))
+    answer = await releases.release(request(receipts={RECEIPT: "4F9"}))
+    assert answer.result is Result.RELEASED
+    assert [one.queue_id for one in answer.recipients] == ["4F9", "4F1"]
+    assert amavis.requests == []
+    assert json.loads(record.read_bytes())["state"] == "done"
+    # And stays so, whatever is said later.
+    assert (await releases.release(request(receipts={RECEIPT: None}))).result is Result.RELEASED
+    assert amavis.requests == []
+
+
+async def test_what_postfix_does_not_have_is_sent(quarantine, amavis, releases):
+    quarantine.hold(blocked=BOTH)
+    quarantine.record(interrupted(recipients=["carol@example.test"], replies=[TAKEN]))
+    amavis.replies(queued("4F9"))
+    answer = await releases.release(request(receipts={RECEIPT: None}))
+    assert answer.result is Result.RELEASED
+    assert [one.queue_id for one in answer.recipients] == ["4F9", "4F1"]
+    (line,) = [line for line in lines(amavis) if line.startswith("recipient")]
+    assert line == "recipient=<bob@example.test>"
+
+
+async def test_a_record_that_somebody_works_on_is_not_settled(quarantine, amavis, releases):
+    quarantine.hold()
+    record = quarantine.record(interrupted())
+    with record.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        answer = await releases.release(request(receipts={RECEIPT: None}))
+    assert (answer.result, answer.reply) == (Result.RETRY, "450 4.5.0 release in progress")
+    assert record.read_text() == interrupted()
+
+
+async def test_amavis_that_dies_in_the_middle_is_noticed_at_once(quarantine, amavis, releases):
+    quarantine.hold(blocked=BOTH)
+
+    async def dies(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        quarantine.record(interrupted())
+        writer.close()
+
+    amavis.talks = dies
+    answer = await releases.release(request(receipts={}))
+    assert (answer.result, answer.receipt) == (Result.RETRY, RECEIPT)
+    assert {one.reply for one in answer.recipients} == {LOOKED_UP}
 
 
 async def test_an_interruption_takes_nothing_from_those_who_have_it(quarantine, releases):

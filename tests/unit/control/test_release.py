@@ -3,7 +3,7 @@
 import copy
 import json
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -48,6 +48,8 @@ class World:
         self.released_senders: list[list[Object]] = []
         self.trouble: list[Exception | Object] = []
         self.pods = [pod("10.0.0.5")]
+        self.postfix, self.replicas = [pod("10.0.1.1")], 1
+        self.known: Object = {"taken": {}, "missing": []}
         self.token: str | None = "secret"  # noqa: S105 - not one
         self.asked: list[Object] = []
         self.done: dict[str, Object] = {}
@@ -66,6 +68,9 @@ class World:
         if kind == "Secret":
             assert (namespace, name) == ("mail", "mx-agent")
             found = {"data": {"token": b64encode(self.token.encode()).decode()}} if self.token else None
+        elif kind == "StatefulSet":
+            assert (api_version, namespace, name) == ("apps/v1", "mail", "mx-postfix")
+            found = {"spec": {"replicas": self.replicas}}
         elif kind == "MailFilter":
             assert (namespace, name) == ("mail", "mx")
             entries = self.released_senders[-1] if self.released_senders else []
@@ -77,10 +82,9 @@ class World:
         return found
 
     async def list(self, api_version: str, kind: str, namespace: str, labels: dict[str, str]) -> list[Object]:
-        assert labels["app.kubernetes.io/component"] == "amavis"
         assert labels["app.kubernetes.io/instance"] == "mx"
         self._step()
-        return self.pods
+        return self.pods if labels["app.kubernetes.io/component"] == "amavis" else self.postfix
 
     async def apply_status(self, kind: str, namespace: str, name: str, status: Object) -> Object:
         assert self.body
@@ -142,6 +146,11 @@ class World:
             "nextSeconds": 7.5 if counts["retrying"] else None,
         }
 
+    async def receipts(self, pod_ip: str, token: str, receipts: Sequence[str]) -> Object:
+        assert (pod_ip, token) == ("10.0.1.1", "secret")
+        self._step()
+        return self.known
+
     async def run(self) -> float | None:
         """One reconcile of an operator that has just started."""
         cache = Cache()
@@ -179,6 +188,7 @@ async def test_released() -> None:
             "deleteAfter": True,
             "reportTo": ["learn@example.com"],
             "allowSender": True,
+            "receipts": {},
         },
     ]
     assert (world.status["phase"], world.status["progress"]) == ("Released", "1/1")
@@ -433,3 +443,39 @@ async def test_without_the_wish_the_mailfilter_is_not_touched() -> None:
     await settle(world)
     assert world.released_senders == []
     assert world.status["senders"] == []
+
+
+def interrupted(**more: Any) -> Object:
+    counts = {"total": 1, "released": 0, "failed": 0, "retrying": 1, "infected": 0}
+    failure = {"id": FIRST, "result": "Retrying", "reason": "Interrupted", "reply": "450 …"}
+    progress = {"counts": counts, "failures": [failure], "messages": [failure], "nextSeconds": 0}
+    return progress | {"receipts": ["ab"]} | more
+
+
+async def test_postfix_is_asked_about_what_was_interrupted() -> None:
+    world = World()
+    world.trouble = [interrupted()]
+    world.known = {"taken": {"ab": "4F1"}, "missing": []}
+    assert await world.run() is None
+    assert [one["receipts"] for one in world.asked] == [{}, {"ab": "4F1"}]
+    assert world.status["phase"] == "Released"
+
+
+async def test_what_postfix_does_not_have_is_told_the_agent() -> None:
+    world = World()
+    world.trouble = [interrupted()]
+    world.known = {"taken": {}, "missing": ["ab"]}
+    assert await world.run() is None
+    assert [one["receipts"] for one in world.asked] == [{}, {"ab": None}]
+
+
+async def test_what_is_not_known_yet_is_asked_again_soon() -> None:
+    world = World()
+    world.trouble = [interrupted(), interrupted()]
+    assert await world.run() == module.LOOK_SECONDS
+    assert len(world.asked) == 1
+    assert world.status["phase"] == "Releasing"
+    assert "Interrupted" in world.complete()["message"]
+    world.known = {"taken": {}, "missing": ["ab"]}
+    assert await world.run() is None
+    assert [one["receipts"] for one in world.asked[1:]] == [{}, {"ab": None}]

@@ -27,6 +27,7 @@ sub install {
   *Amavis::Unpackers::NewFilename::new = sub ($;$$) { $new_names->(limits_of_now(@_)) };
   before('Amavis::get_body_digest', \&MailFilter::Dns::start_mail);    # verifies signatures, the first that asks DNS
   before('Amavis::do_notify_and_quarantine', \&MailFilter::Destinies::settle);
+  before('Amavis::add_forwarding_header_edits_common', \&MailFilter::Releases::drop_forged);
   before('Amavis::run_n_children_hook', \&MailFilter::PolicyFile::refresh);   # new children share the newest policy's memory
   before('Amavis::post_bind_hook', \&send_replies_at_once);
   # amavis loads what these wrap after its configuration.

@@ -9,7 +9,8 @@ import pytest
 
 from mailfilter.agent import bulk as module
 from mailfilter.agent.volume import Volume
-from support.releasing import mail_id, name, settled, wanted
+from support.amavis import DIES_AFTER, DIES_BEFORE
+from support.releasing import BOTH, mail_id, name, settled, wanted
 
 
 async def test_while_one_works_another_one_only_looks(quarantine, amavis, agent):
@@ -71,6 +72,46 @@ async def test_an_agent_that_dies_anywhere_sends_nothing_twice_and_loses_nothing
     assert Counter(amavis.sent) == {(mail_id(number), "bob@example.test"): 1 for number in range(6) if number != 4}
     left = {path.name for path in (quarantine.root / "spam/a").iterdir()}
     assert left == ({mail_id(4)} if delete else {mail_id(number) for number in range(6)})
+
+
+async def test_what_was_interrupted_is_asked_about_and_comes_once(quarantine, amavis, agent, no_pause):
+    for number in range(6):
+        quarantine.hold(name(number), blocked=BOTH)
+    amavis.refusals = {
+        mail_id(1): [DIES_BEFORE],
+        mail_id(2): [DIES_AFTER],
+        mail_id(3): [DIES_BEFORE, "451 4.3.0 later", DIES_AFTER],
+    }
+    progress = await agent(1).work(wanted(receipts={}))
+    assert set(progress.receipts) == amavis.receipts.keys()
+    assert {(one.result, one.reason) for one in progress.failures} == {("Retrying", "Interrupted")}
+    assert (progress.counts.released, progress.counts.failed, progress.counts.retrying) == (3, 0, 3)
+    progress = await settled(agent(1), wanted(receipts={}), amavis)
+    assert (progress.counts.released, progress.receipts) == (6, ())
+    both = ("bob@example.test", "carol@example.test")
+    assert Counter(amavis.sent) == {(mail_id(number), who): 1 for number in range(6) for who in both}
+
+
+async def test_who_asks_nobody_is_told_at_once_that_it_is_not_known(quarantine, amavis, agent):
+    quarantine.hold(name(1))
+    amavis.refusals = {mail_id(1): [DIES_BEFORE]}
+    progress = await agent().work(wanted())
+    assert (progress.counts.failed, progress.failures[0].reason, progress.receipts) == (1, "Interrupted", ())
+
+
+async def test_a_report_that_was_interrupted_is_sent_once(quarantine, amavis, agent, no_pause):
+    for number in range(2):
+        quarantine.hold(name(number))
+    amavis.report_refusals = {mail_id(0): [DIES_BEFORE], mail_id(1): [DIES_AFTER]}
+    release = wanted(receipts={}, reportTo=["learn@example.test"], deleteAfter=True)
+    progress = await agent(1).work(release)
+    assert (len(progress.receipts), progress.counts.retrying) == (2, 2)
+    assert (quarantine.root / name(1)).exists()
+    progress = await settled(agent(1), release, amavis)
+    assert progress.counts.released == 2
+    assert Counter(amavis.reported) == {(mail_id(number), "learn@example.test"): 1 for number in range(2)}
+    assert len(amavis.sent) == 2
+    assert not (quarantine.root / name(1)).exists()
 
 
 async def test_a_file_that_cannot_be_deleted_is_tried_again_and_not_sent_again(

@@ -16,12 +16,12 @@ from mailfilter.agent.index import Index
 from mailfilter.agent.jobs import Jobs
 from mailfilter.agent.release import Releases
 from mailfilter.agent.volume import Volume
-from support.amavis import Amavis
+from support.amavis import DIES_AFTER, DIES_BEFORE, Amavis
 from support.releasing import INFECTED, mail_id, name, settled
 
 WHO = ["a@one.test", "b@one.test", "c@two.test", '"d, e"@two.test']
 SENDERS = ["x@far.test", "y@far.test", ""]
-REFUSALS = ["451 4.3.0 later", "550 5.7.1 no"]
+REFUSALS = ["451 4.3.0 later", "550 5.7.1 no", DIES_BEFORE, DIES_AFTER]
 
 mails = st.fixed_dictionaries(
     {
@@ -31,7 +31,8 @@ mails = st.fixed_dictionaries(
         "envelope": st.sets(st.sampled_from(WHO), min_size=1),
         # Part of the envelope; None where the file does not say.
         "blocked": st.none() | st.sets(st.sampled_from(WHO)),
-        "refusals": st.lists(st.sampled_from(REFUSALS), max_size=2),
+        "refusals": st.lists(st.sampled_from(REFUSALS), max_size=3),
+        "report_refusals": st.lists(st.sampled_from(REFUSALS), max_size=1),
     }
 )
 releases = st.fixed_dictionaries(
@@ -80,6 +81,7 @@ def request(number: int, release: dict, there: list[dict]) -> BulkRequest:
             **options,
             "recipients": [*release["recipients"]],
             "report_to": [*release["report_to"]],
+            "receipts": {},
         }
     )
 
@@ -104,6 +106,7 @@ async def check(directory: Path, there: list[dict], wanted: list[dict]) -> None:
             "To: outsider@else.test\nX-Envelope-To: <outsider@else.test>\n\nbody\n"
         )
         amavis.refusals[mail_id(number)] = list(mail["refusals"])
+        amavis.report_refusals[mail_id(number)] = list(mail["report_refusals"])
     agents = 0
 
     def agent() -> BulkReleases:
@@ -122,7 +125,8 @@ async def check(directory: Path, there: list[dict], wanted: list[dict]) -> None:
                 had, told = set(amavis.sent), len(amavis.reported)
                 asked = request(number, release, there)
                 progress = await agent().work(asked) if release["restarted"] else None
-                progress = await settled(agent(), asked)
+                progress = await settled(agent(), asked, amavis)
+                assert "Interrupted" not in {one.reason for one in progress.failures}
                 new = [one for one, key in zip(amavis.sent, amavis.keys, strict=True) if key == f"key-{number}"]
                 judge(release, there, new, had)
                 reports = amavis.reported[told:]
