@@ -108,6 +108,14 @@ def test_failures_are_shown_with_their_replies(world, run):
     ]
 
 
+def test_a_single_failure_is_told_once(world, run):
+    why = f"1 of 1 not released; {ONE}: NotFound no such held mail"
+    failure = {"id": ONE, "result": "Failed", "reason": "NotFound", "reply": "no such held mail"}
+    world.save(statuses=[status("Failed", why, failed=1) | {"failures": [failure]}])
+    result = run("release", ONE, "--wait")
+    assert (result.exit_code, result.stdout) == (1, f"release-x7k2p: Failed, {why}\n")
+
+
 @pytest.mark.parametrize("wait", [[], ["--wait"]])
 def test_a_document_is_the_object(world, run, wait):
     world.save(statuses=[status("PartiallyReleased", "1 of 2 not released", released=1, failed=1)])

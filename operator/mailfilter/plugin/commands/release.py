@@ -99,7 +99,8 @@ def show(release: Object, form: str | None, *, waited: bool) -> None:
         click.echo(name)
     else:
         click.echo(f"{name}: {status['phase']}, {_message(status)}")
-        if status.get("failures"):
+        # The message has the first one.
+        if len(status.get("failures", [])) > 1:
             columns = [Column("id"), Column("result"), Column("reason"), Column("reply")]
             output.table(columns, map(_failure, status["failures"]))
     if waited and status["phase"] != "Released":
