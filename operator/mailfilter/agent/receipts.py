@@ -65,9 +65,10 @@ class Receipts:
         A mail is missing only when it is found neither now nor at an earlier look, and no mail is under way any more
         that was at the first one. A dead sender begins no other."""
         under_way = self._incomplete()
-        taken = self._queued([one for one in wanted if one not in self._kept(wanted)])
-        # Last: the link is there before the mail leaves the queue.
-        taken |= self._kept(wanted)
+        taken = self._kept(wanted)
+        taken |= self._queued([one for one in wanted if one not in taken])
+        # Again: the link is there before the mail leaves the queue.
+        taken |= self._kept([one for one in wanted if one not in taken])
         missing = []
         for one in wanted:
             before = self._under_way.get(one)
