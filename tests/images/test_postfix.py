@@ -37,6 +37,19 @@ def test_hash_of_the_tables_is_the_contracts(pod: Pod) -> None:
     assert pod.in_force() == tables_hash(TABLES)
 
 
+def nested(depth: int) -> bytes:
+    """A mail of parts within parts."""
+    inner = [f'Content-Type: multipart/mixed; boundary="b{one}"\r\n\r\n--b{one}\r\n' for one in range(depth)]
+    header = "From: alice@client.example\r\nSubject: nested\r\nMIME-Version: 1.0\r\n"
+    return f"{header}{''.join(inner)}Content-Type: text/plain\r\n\r\nhello\r\n".encode()
+
+
+@pytest.mark.parametrize("port", [2525, 10025])
+def test_mail_that_was_taken_is_not_refused_for_its_depth_when_it_comes_back(pod: Pod, port: int) -> None:
+    with smtplib.SMTP(pod.postfix.address, port, timeout=30) as client:
+        assert client.sendmail("alice@client.example", ["bob@example.com"], nested(500)) == {}
+
+
 def test_b21_no_client_address_opens_the_relay(pod: Pod) -> None:
     for port in (2525, 10025):
         assert pod.rejects("x@elsewhere.example", port).startswith("554 5.7.1 ")
