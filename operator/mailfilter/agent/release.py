@@ -17,6 +17,8 @@ from mailfilter.api.fields import Model, QuarantineId
 
 # Longer than a hand-over to Postfix takes. amavis goes on after it, and its record tells the next try what came of it.
 ANSWER_SECONDS = 60.0
+# In amavis' replies that have one of Postfix (Amavis::Out::SMTP).
+FROM_POSTFIX = " from MTA("
 LOOKED_UP = "450 4.5.0 amavis or Postfix died while the mail was handed over; Postfix is asked whether it has it"
 UNKNOWN_OUTCOME = (
     "amavis or Postfix died while the mail was handed over; whether Postfix took it is unknown. "
@@ -150,8 +152,7 @@ class Releases:
         if missing or not wanted:
             _check(request, mail_id, mail, wanted)
             if past.state is State.FREE:
-                for address in missing:
-                    replies[plain(address)] = await self._send(request, mail_id, address)
+                replies |= await self._send_each(request, mail_id, missing)
                 past = await asyncio.to_thread(records.read, record)
             if past.state is State.RUNNING:
                 replies = dict.fromkeys(map(plain, missing), "450 4.5.0 release in progress") | replies
@@ -161,6 +162,16 @@ class Releases:
                 replies |= dict.fromkeys(open_ones, LOOKED_UP if receipt else UNKNOWN_OUTCOME)
         found = judge(request.message, wanted, replies).model_copy(update={"receipt": receipt})
         return found if _is_infected(request, mail) else found.model_copy(update={"sender": mail.sender})
+
+    async def _send_each(self, request: ReleaseRequest, mail_id: str, recipients: list[str]) -> dict[str, str]:
+        replies: dict[str, str] = {}
+        for number, recipient in enumerate(recipients):
+            reply = await self._send(request, mail_id, recipient)
+            replies[plain(recipient)] = reply
+            if reply.startswith("4") and FROM_POSTFIX not in reply:
+                # Postfix was not reached, which may have taken its time: the others need not wait for the same.
+                return replies | dict.fromkeys(map(plain, recipients[number + 1 :]), reply)
+        return replies
 
     async def _send(self, request: ReleaseRequest, mail_id: str, recipient: str) -> str:
         try:

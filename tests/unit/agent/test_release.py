@@ -107,6 +107,22 @@ async def test_each_recipient_has_his_own_reply(quarantine, amavis, releases, re
     assert [recipient.address for recipient in answer.recipients] == ["bob@example.test", "carol@example.test"]
 
 
+async def test_where_postfix_is_not_reached_the_others_are_not_tried(quarantine, amavis, releases):
+    quarantine.hold(blocked=BOTH)
+    amavis.replies("450 4.4.1 Can't%20connect,%20MTA(x)")
+    answer = await releases.release(request())
+    assert len(amavis.requests) == 1
+    assert {one.reply for one in answer.recipients} == {"450 4.4.1 Can't connect, MTA(x)"}
+
+
+async def test_what_postfix_answers_is_of_one_recipient(quarantine, amavis, releases):
+    quarantine.hold(blocked=BOTH)
+    amavis.replies("452 4.3.1 from%20MTA(x):%20452%204.3.1%20full")
+    amavis.replies(queued("A1"))
+    answer = await releases.release(request())
+    assert [one.released for one in answer.recipients] == [False, True]
+
+
 @pytest.mark.parametrize(
     "message",
     [
