@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -270,7 +271,7 @@ def test_a_mail_that_is_under_way_is_neither_taken_nor_missing(
     held, receipt = gateway.report("under way")["quarantine"], receipt_now()
     interrupted(gateway, held, "under-way", receipt)
     asked = {"selector": None, "messages": [held]}
-    with submitted(gateway, receipt):
+    with closing(submitted(gateway, receipt)):
         known: dict[str, str | None] = {}
         for _ in range(4):
             found = release(agent, "under-way", receipts=known, **asked)
