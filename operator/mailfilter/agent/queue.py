@@ -12,6 +12,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 QUEUES = ("incoming", "active", "deferred", "hold")
+# Of the file of a mail that Postfix has as a whole (mail_queue.h).
+WHOLE = 0o100
 AGES = (60, 300, 900, 3600, 14400, 86400, 432000)
 """Upper bounds of the age metric, seconds."""
 
@@ -63,7 +65,11 @@ def _number(digits: str) -> int:
 
 def look(spool: Path, now: float) -> Queue:
     """Lists the queue directories. Raises OSError when one cannot be read."""
-    names = {queue: [path.name for path in files(spool / queue)] for queue in QUEUES}
+    names = {
+        # What is being taken in, or what a Postfix that was killed had not taken in yet, is no mail.
+        queue: [path.name for path in files(spool / queue) if queue != "incoming" or _whole(path)]
+        for queue in QUEUES
+    }
     return Queue(
         messages={queue: len(found) for queue, found in names.items()},
         ages={
@@ -86,6 +92,13 @@ def files(directory: Path) -> Iterator[Path]:
                 yield from files(Path(entry.path))
             else:
                 yield Path(entry.path)
+
+
+def _whole(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & WHOLE)
+    except FileNotFoundError:
+        return False
 
 
 async def flush(spool: Path) -> None:

@@ -17,14 +17,12 @@ from aiohttp import web
 from pydantic import Field
 
 from mailfilter.agent.exchange import answer, asked, problem
-from mailfilter.agent.queue import QUEUES, arrival, files
+from mailfilter.agent.queue import QUEUES, WHOLE, arrival, files
 from mailfilter.api.fields import Model
 
 MOST_RECEIPTS = 1000
 # More than the clocks of two pods differ.
 _CLOCKS_SECONDS = 600
-# Postfix sets it once the mail is in the queue (mail_stream.c).
-_COMMITTED = 0o100
 
 
 class ReceiptsRequest(Model):
@@ -91,7 +89,7 @@ class Receipts:
         for path in files(self._spool / "incoming"):
             with suppress(FileNotFoundError):
                 stats = path.stat()
-                if not stats.st_mode & _COMMITTED and stats.st_mtime >= started:
+                if not stats.st_mode & WHOLE and stats.st_mtime >= started:
                     found.add(path.name)
         return found
 
@@ -115,7 +113,7 @@ class Receipts:
                 continue
             try:
                 with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                    if os.fstat(file.fileno()).st_mode & _COMMITTED:
+                    if os.fstat(file.fileno()).st_mode & WHOLE:
                         found |= {one: path.name for one, octets in names if content.find(octets) >= 0}
             except (FileNotFoundError, ValueError):
                 # It has left the queue; or nothing is in it yet.

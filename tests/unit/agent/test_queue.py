@@ -52,6 +52,16 @@ def spool(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_a_mail_counts_when_it_is_whole(spool):
+    path = spool / "incoming" / queue_id(900)
+    path.touch(0o600)
+    assert look(spool, 1010).messages["incoming"] == 0
+    path.chmod(0o700)
+    found = look(spool, 1010)
+    assert found.messages["incoming"] == 1
+    assert found.oldest("incoming") == pytest.approx(110)
+
+
 def test_hashed_directories_are_counted_as_one_queue(spool):
     found = look(spool, 1010)
     assert found.status() == {"incoming": 0, "active": 1, "deferred": 2, "hold": 0, "oldestSeconds": 610}
