@@ -409,6 +409,43 @@ def test_each_mail_is_released_once_whoever_dies_meanwhile(gateway: Gateway, kil
     assert [len(gateway.post.copies(mail)) for mail in mails] == [1] * 6
 
 
+@pytest.mark.parametrize(
+    ("trouble", "seen"),
+    [("452", "status=deferred"), ("550", "status=bounced"), ("hang", ""), ("close", "status=deferred")],
+)
+def test_what_the_next_hop_does_later_loses_no_released_mail(gateway: Gateway, trouble: str, seen: str) -> None:
+    mail = offer()
+    (held,) = gateway.held(mail)
+    postfix = ("-n", gateway.namespace, "exec", "mx-postfix-0", "-c", "postfix", "--")
+
+    def came() -> bool:
+        gateway.cluster.kubectl(*postfix, "postqueue", "-f")
+        return bool(gateway.post.copies(mail))
+
+    gateway.post.sink_mode(trouble)
+    try:
+        (one,) = release(gateway, held)["messages"]
+        assert (one["result"], bool(one["queueId"])) == ("Released", True)
+
+        def told() -> bool:
+            if not seen:
+                queue = gateway.cluster.get("mailfilter", gateway.name, gateway.namespace)["status"]["queue"]
+                return bool(queue["active"])
+            log = gateway.cluster.logs("mx-postfix-0", gateway.namespace, "postfix").splitlines()
+            return any(f"{one['queueId']}: to=<bob@example.com>" in line and seen in line for line in log)
+
+        wait_for(told, "what became of it")
+        assert not gateway.post.copies(mail)
+    finally:
+        gateway.post.sink_mode("")
+    if trouble == "550":
+        # Nobody is sent a bounce; it is still held.
+        assert release(gateway, held)["phase"] == "Released"
+    wait_for(came, "the mail at the next hop")
+    assert gateway.post.expect(mail).recipients == ["bob@example.com"]
+    assert not [one for one in gateway.post.received() if not one.sender]
+
+
 # In the agent's container: copies of a held mail, each with an id and a subject of its own.
 MULTIPLY = """
 import gzip, pathlib, sys

@@ -16,18 +16,12 @@ from aiohttp.test_utils import TestClient
 from mailfilter.agent.amavis import AmavisAgent
 
 DAY = 86400
-
-
 GIB = 1 << 30
-
-
 RELEASED = {
     "state": "done",
     "recipients": ["bob@example.test"],
     "replies": ["250 2.0.0 from MTA: 250 2.0.0 Ok: queued as 4F1"],
 }
-
-
 INFECTED = "X-Amavis-Alert: INFECTED, message contains virus: Pest\n"
 
 

@@ -20,15 +20,10 @@ from support.heldmail import Quarantine
 from support.samples import spec
 
 DAY = 86400.0
-
-
 # Not long ago: what the tests hold is as old as they say by the real clock.
 NINE = datetime.now(UTC).replace(hour=9, minute=0, second=0, microsecond=0) - timedelta(days=1)
-
-
 DUE = NINE.timestamp()
-
-
+LATER = DUE + PATIENCE_SECONDS
 FOR = "X-Envelope-To-Blocked: {}\n"
 
 
@@ -125,6 +120,3 @@ class World:
             assert isinstance(parsed, EmailMessage)
             found.setdefault(recipient.strip("<>"), []).append(str(parsed.get_content()))
         return found
-
-
-LATER = DUE + PATIENCE_SECONDS

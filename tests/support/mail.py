@@ -187,7 +187,8 @@ class Post:
         return copies[0]
 
     def sink_mode(self, mode: str) -> None:
-        """What the sink does with all mail: a reply code such as 452, hang, or '' to take it."""
+        """What the sink does with all mail: a reply code such as 452, close instead of a reply to the
+        content, hang as long as this mode lasts and then close, or '' to take it."""
         self._kubectl("exec", "-i", "sink", "--", "sh", "-c", "cat >/tmp/mode", stdin=mode)
 
     def http(self, url: str, timeout: float = 30) -> str:

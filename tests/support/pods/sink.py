@@ -1,7 +1,8 @@
 """A next hop for tests: an SMTP server that prints each mail it takes as one line of JSON.
 
-A recipient's local part may say what it gets: bob+452@… and bob+550@… are answered so at RCPT, +hang never gets an
-answer to its mail. The file /tmp/mode (kubectl exec) says the same for all mail: a reply code, or hang.
+A recipient's local part may say what it gets: bob+452@… and bob+550@… are answered so at RCPT. The file /tmp/mode
+(kubectl exec) says the same for all mail: a reply code, close instead of an answer to the content, or hang as long as
+it says so and then close.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from time import time
 
 MODE = Path("/tmp/mode")
 NUMBERS = count(1)
-ORDERS = re.compile(r"\+([45]\d\d|hang)@")
+ORDERS = re.compile(r"\+([45]\d\d)@")
 
 
 def record(sender: str, recipients: list[str], raw: bytes) -> str:
@@ -80,8 +81,12 @@ async def dialogue(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
             case "DATA" if recipients:
                 answer("354 go on")
                 raw = await take(reader)
-                if mode == "hang" or any("+hang@" in recipient for recipient in recipients):
-                    await asyncio.sleep(3600)
+                if mode == "close":
+                    return
+                if mode == "hang":
+                    while ordered() == "hang":  # noqa: ASYNC110 - the mode is a file, of which nothing tells
+                        await asyncio.sleep(0.2)
+                    return
                 print(record(sender, recipients, raw), flush=True)
                 answer(f"250 2.0.0 Ok: queued as SINK{next(NUMBERS)}")
             case "QUIT":
