@@ -1,5 +1,6 @@
 """Containers as the operator's pods run them: read-only root, only the capabilities needed, a network of their own."""
 
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -110,7 +111,8 @@ class ConfigMap:
         self.write(files)
 
     def write(self, files: Mapping[str, str | bytes]) -> None:
-        """Replaces all files."""
+        """Replaces all files, and then removes the old ones."""
+        old = self.directory / f"..{self._generation}"
         self._generation += 1
         data = self.directory / f"..{self._generation}"
         data.mkdir()
@@ -121,6 +123,7 @@ class ConfigMap:
                 link.symlink_to(f"..data/{name}")
         (self.directory / "..data.new").symlink_to(data.name)
         (self.directory / "..data.new").rename(self.directory / "..data")
+        shutil.rmtree(old, ignore_errors=True)
 
 
 class Lab:

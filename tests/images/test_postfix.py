@@ -99,6 +99,16 @@ def test_without_relay_domains_the_old_tables_stay(pod: Pod) -> None:
     pod.set_tables(TABLES)
 
 
+def test_tables_that_are_replaced_while_they_are_read_are_no_error(pod: Pod) -> None:
+    for number in range(100):
+        last = TABLES | {"relay_domains": f"{TABLES['relay_domains']}d{number}.example\tOK\n"}
+        pod.config.write({"main.cf": main_cf(), **last})
+    eventually(lambda: pod.in_force() == tables_hash(last), "the last is in force")
+    assert "there is no table" not in pod.tables.log
+    assert pod.error() == ""
+    pod.set_tables(TABLES)
+
+
 def test_without_a_filter_postfix_does_not_start(lab: Lab) -> None:
     with (
         pytest.raises(AssertionError, match="mail would pass unscanned"),

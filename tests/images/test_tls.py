@@ -97,3 +97,15 @@ def test_a_chain_is_served_whole_and_says_so_in_the_mail(lab: Lab, tmp_path: Pat
 
 def content(pod: Pod, identity: str) -> bytes:
     return pod.postfix.run("postcat", "-q", identity).stdout
+
+
+def test_a_pair_that_is_replaced_while_it_is_read_is_not_missing(pod: Pod, secret: ConfigMap, tmp_path: Path) -> None:
+    pairs = [pair(tmp_path, "first.example"), pair(tmp_path, "second.example")]
+    secret.write(pairs[0])
+    eventually(lambda: served(pod) == pairs[0]["tls.crt"], "the first is served")
+    seen = set()
+    for number in range(60):
+        secret.write(pairs[number % 2])
+        seen.add(told(pod, "error"))
+    assert seen == {""}
+    eventually(lambda: served(pod) == pairs[1]["tls.crt"], "the last is served")

@@ -78,13 +78,26 @@ class Tables(Collector):
 
 
 def _mounted(directory: Path) -> str | None:
-    # The kubelet swaps the link ..data: all files of one generation lie behind what it points to now.
-    generation = (directory / "..data").resolve() if (directory / "..data").exists() else directory
-    if not generation.is_dir():
-        return None
+    # The kubelet swaps the link ..data, behind which all files of one generation lie, and then removes the old ones.
+    while True:
+        generation = _generation(directory)
+        found = _digest(generation)
+        if generation == _generation(directory):
+            return found
+
+
+def _generation(directory: Path) -> Path:
+    link = directory / "..data"
+    return link.resolve() if link.is_symlink() else directory
+
+
+def _digest(generation: Path) -> str | None:
     found = hashlib.sha256()
-    for path in sorted(path for path in generation.iterdir() if path.is_file() and path.name != PARAMETERS):
-        found.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    try:
+        for path in sorted(path for path in generation.iterdir() if path.is_file() and path.name != PARAMETERS):
+            found.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     return found.hexdigest()
 
 

@@ -1,6 +1,8 @@
 """Which tables Postfix works with."""
 
 import hashlib
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,21 @@ def test_the_hash_is_over_names_and_contents_of_the_tables_alone(tables, tmp_pat
     assert tables.state().mounted == HASH
     generation(tmp_path / "sources", "..three", domains="b.test\tOK\n")
     assert tables.state().mounted not in (HASH, None)
+
+
+def test_a_generation_that_is_removed_while_it_is_read_is_none(tables, tmp_path, monkeypatch):
+    generation(tmp_path / "sources", "..one")
+
+    def replaced(directory: Path) -> Iterator[Path]:
+        monkeypatch.undo()
+        generation(tmp_path / "sources", "..two", domains="b.test\tOK\n")
+        shutil.rmtree(directory)
+        return directory.iterdir()
+
+    monkeypatch.setattr(Path, "iterdir", replaced)
+    seen = tables.state().mounted
+    assert seen == tables.state().mounted
+    assert seen not in (HASH, None)
 
 
 def test_a_directory_without_generations_does_as_well(tables, tmp_path):
