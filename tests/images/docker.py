@@ -168,9 +168,15 @@ class Lab:
         tmpfs: tuple[str, ...] = (),
         entrypoint: str | None = None,
         dns: str | None = None,
+        beside: Container | None = None,
     ) -> Iterator[Container]:
-        """A hardened container of the image `mailfilter-<image>`; `volumes` by the path inside."""
-        options = [*HARDENED, "--network", self._network, "--network-alias", alias, "--label", "dev.mailfilter.test"]
+        """A hardened container of the image `mailfilter-<image>`; `volumes` by the path inside.
+
+        `beside` is a container whose network it shares, as those of one pod do.
+        """
+        network = f"--network=container:{beside.name}" if beside else f"--network={self._network}"
+        options = [*HARDENED, network, "--label", "dev.mailfilter.test"]
+        options += [] if beside else ["--network-alias", alias]
         options += ["--user", user] if user else []
         options += [f"--cap-add={capability}" for capability in capabilities]
         options += [f"--env={name}={value}" for name, value in (env or {}).items()]

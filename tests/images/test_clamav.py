@@ -4,13 +4,15 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from images.docker import Lab, docker, eventually
+from images.docker import Container, Lab, docker, eventually
 from images.gateway import CLAMAV, clamd_ready, started_clamd
 
 SIGNATURE = "Test.Signature:0:*:6d61696c66696c746572\n"
@@ -25,15 +27,29 @@ def freshclam_conf(url: str) -> str:
     )
 
 
+class Handler(SimpleHTTPRequestHandler):
+    """Calls the mirror between a file's headers and its content."""
+
+    def __init__(self, *args: Any, mirror: "Mirror", **kwargs: Any) -> None:
+        self.mirror = mirror
+        super().__init__(*args, directory=str(mirror.directory), **kwargs)
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        self.mirror.before_content()
+        super().copyfile(source, outputfile)
+
+
 class Mirror:
     """An HTTP server that the containers reach at their network's gateway."""
+
+    def before_content(self) -> None:
+        """What happens while a file is fetched."""
 
     def __init__(self, directory: Path, network: str) -> None:
         template = "{{range .IPAM.Config}}{{.Gateway}}{{end}}"
         address = docker("network", "inspect", "--format", template, network).stdout.decode().strip()
-        handler = partial(SimpleHTTPRequestHandler, directory=str(directory))
         self.directory = directory
-        self.server = ThreadingHTTPServer((address, 0), handler)
+        self.server = ThreadingHTTPServer((address, 0), partial(Handler, mirror=self))
         self.url = f"http://{address}:{self.server.server_port}/custom.ndb"
 
 
@@ -96,15 +112,58 @@ def test_freshclam_once_fetches_as_soon_as_it_can(lab: Lab, mirror: Mirror) -> N
         assert once.exit_code == 0
 
 
-def test_freshclam_goes_on_and_ends_at_a_signal(lab: Lab, mirror: Mirror) -> None:
-    (mirror.directory / "custom.ndb").write_text(SIGNATURE)
-    signatures = lab.volume()
+@contextmanager
+def freshclam(lab: Lab, mirror: Mirror, signatures: Path, *options: str, **kwargs: Any) -> Iterator[Container]:
+    """The loop, a second between two questions."""
     volumes = {
         "/etc/mailfilter/clamav": lab.config_map({"freshclam.conf": freshclam_conf(mirror.url)}).directory,
         "/var/lib/clamav": signatures,
     }
-    command = ("/etc/mailfilter/clamav/freshclam.conf", "1", "1")
-    with lab.container("clamav", *command, user=CLAMAV, volumes=volumes, entrypoint="mailfilter-freshclam") as loop:
+    command = (*options, "/etc/mailfilter/clamav/freshclam.conf", "1", "1")
+    with lab.container(
+        "clamav", *command, user=CLAMAV, volumes=volumes, entrypoint="mailfilter-freshclam", **kwargs
+    ) as loop:
+        yield loop
+
+
+def test_a_file_that_is_replaced_while_it_is_fetched_is_fetched_again(lab: Lab, mirror: Mirror) -> None:
+    served = mirror.directory / "custom.ndb"
+    served.write_text(SIGNATURE)
+    newer = SIGNATURE + "Test.Second:0:*:6d61696c66696c74657232\n"
+    replaced = []
+
+    def replace() -> None:
+        if replaced:
+            return
+        replacement = mirror.directory / "new"
+        replacement.write_text(newer)
+        replacement.rename(served)
+        replaced.append(served.stat().st_mtime)
+        # HTTP dates have whole seconds: the copy is to get a later one.
+        eventually(lambda: time.time() > replaced[0] + 2, "a later second")
+
+    mirror.before_content = replace  # type: ignore[method-assign]
+    signatures = lab.volume()
+    with freshclam(lab, mirror, signatures):
+        eventually((signatures / "custom.ndb").exists, "the first download")
+        eventually(lambda: (signatures / "custom.ndb").read_text() == newer, "the new one")
+    assert replaced
+
+
+def test_clamd_is_told_of_new_signatures(lab: Lab, mirror: Mirror) -> None:
+    (mirror.directory / "custom.ndb").write_text(SIGNATURE)
+    os.utime(mirror.directory / "custom.ndb", (time.time() - 3600,) * 2)
+    with started_clamd(lab) as clamd, freshclam(lab, mirror, lab.volume(), "--reload", beside=clamd) as loop:
+        clamd.wait_for_log("Database correctly reloaded")
+        loop.wait_for_log("up-to-date")
+        assert clamd.log.count("Database correctly reloaded") == 1
+        assert "does not answer" not in loop.log
+
+
+def test_freshclam_goes_on_and_ends_at_a_signal(lab: Lab, mirror: Mirror) -> None:
+    (mirror.directory / "custom.ndb").write_text(SIGNATURE)
+    signatures = lab.volume()
+    with freshclam(lab, mirror, signatures) as loop:
         eventually((signatures / "custom.ndb").exists, "the first download")
         newer = SIGNATURE + "Test.Second:0:*:6d61696c66696c74657232\n"
         replacement = mirror.directory / "new"

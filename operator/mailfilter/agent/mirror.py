@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 
 from mailfilter.agent import signatures
@@ -21,11 +21,26 @@ def files(directory: Path) -> web.Application:
         name = request.match_info["name"]
         if not signatures.servable(name):
             raise web.HTTPNotFound
-        return web.FileResponse(directory / name)
+        path = directory / name
+        if await asyncio.to_thread(_published_since, path, request):
+            return web.Response(body=path.open("rb"))
+        return web.FileResponse(path)
 
     application = web.Application()
     application.add_routes([web.get("/{name}", show)])
     return application
+
+
+def _published_since(path: Path, request: web.Request) -> bool:
+    """Whether the client cannot have a file that was written before the time it names (`If-Modified-Since`).
+
+    freshclam writes a file, checks it, and only then puts it in its place: meanwhile the old one is served.
+    """
+    since = request.if_modified_since
+    if since is None or hdrs.RANGE in request.headers or not path.is_file():
+        return False
+    found = path.stat()
+    return found.st_mtime <= since.timestamp() < found.st_ctime
 
 
 class MirrorAgent:

@@ -50,18 +50,13 @@ def freshclam_conf(spec: MailFilterSpec) -> str:
 
 
 def follow_conf(spec: MailFilterSpec, names: Names) -> str:
-    """freshclam beside clamd: from the cluster's own mirror, then tells clamd."""
+    """freshclam beside clamd: from the cluster's own mirror."""
     mirror = f"http://{names.host('freshclam')}:{MIRROR_PORT}"
     official = [("PrivateMirror", mirror)]
     if not spec.freshclam.official_databases:
         official = [("DatabaseMirror", "localhost"), *_excluded()]
     custom = [("DatabaseCustomURL", f"{mirror}/{url.rsplit('/', 1)[1]}") for url in spec.freshclam.custom_urls]
-    return _lines(*_common(), *official, *custom, ("NotifyClamd", "/etc/mailfilter/clamav/notify.conf"))
-
-
-def notify_conf() -> str:
-    """What freshclam needs of clamd.conf to tell the clamd of its own pod."""
-    return _lines(("TCPSocket", "3310"), ("TCPAddr", "127.0.0.1"))
+    return _lines(*_common(), *official, *custom)
 
 
 def update_seconds(spec: MailFilterSpec) -> int:

@@ -43,7 +43,6 @@ def config(gateway: Gateway) -> Object:
             "clamd.conf": clamav.clamd_conf(gateway.spec),
             "freshclam.conf": clamav.freshclam_conf(gateway.spec),
             "follow.conf": clamav.follow_conf(gateway.spec, gateway.names),
-            "notify.conf": clamav.notify_conf(),
         },
     )
 
@@ -65,7 +64,7 @@ def _freshclam(gateway: Gateway, name: str, *arguments: str) -> Object:
 
 def clamd(gateway: Gateway) -> Object:
     """The Deployment of clamd: it starts with signatures and keeps the old ones when an update fails."""
-    follow = (f"{CONFIG}/follow.conf", str(RETRY_SECONDS), str(FOLLOW_SECONDS))
+    follow = ("--reload", f"{CONFIG}/follow.conf", str(RETRY_SECONDS), str(FOLLOW_SECONDS))
     daemon = container(
         gateway,
         CLAMD,
@@ -88,9 +87,7 @@ def clamd(gateway: Gateway) -> Object:
         gateway,
         CLAMD,
         uid=CLAMAV_UID,
-        config=config_hash(
-            clamav.clamd_conf(gateway.spec), clamav.follow_conf(gateway.spec, gateway.names), clamav.notify_conf()
-        ),
+        config=config_hash(clamav.clamd_conf(gateway.spec), clamav.follow_conf(gateway.spec, gateway.names)),
         restart_grace=30,
         initContainers=[_freshclam(gateway, "signatures", *once)],
         containers=[daemon, _freshclam(gateway, FRESHCLAM, *follow)],

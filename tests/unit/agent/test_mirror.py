@@ -1,7 +1,9 @@
 """The mirror of virus signatures."""
 
 import os
+import time
 from datetime import UTC, datetime
+from email.utils import formatdate
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -13,6 +15,10 @@ from mailfilter.agent.settings import Settings
 from mailfilter.agent.signatures import Signatures, look
 
 BUILT = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
+
+
+def if_modified_since(seconds: float) -> dict[str, str]:
+    return {"If-Modified-Since": formatdate(seconds, usegmt=True)}
 
 
 def cvd(version: int, built: datetime) -> bytes:
@@ -64,9 +70,15 @@ async def test_files_are_served_with_ranges_and_conditions(directory, aiohttp_cl
     assert (whole.status, await whole.read()) == (200, b"0123456789")
     part = await client.get("/custom.ndb", headers={"Range": "bytes=2-4"})
     assert (part.status, await part.read()) == (206, b"234")
-    same = await client.get("/custom.ndb", headers={"If-Modified-Since": whole.headers["Last-Modified"]})
-    assert same.status == 304
+    assert (await client.get("/custom.ndb", headers=if_modified_since(time.time() + 60))).status == 304
     assert (await client.head("/custom.ndb")).headers["Content-Length"] == "10"
+
+
+async def test_a_file_that_came_into_its_place_after_it_was_written_is_new_since_then(directory, aiohttp_client_for):
+    client = await aiohttp_client_for(files(directory))
+    answer = await client.get("/custom.ndb", headers=if_modified_since(time.time() - 60))
+    assert (answer.status, await answer.read()) == (200, b"0123456789")
+    assert (await client.get("/daily.ndb", headers=if_modified_since(time.time() - 60))).status == 404
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ def test_files(name: str) -> None:
     check_golden(f"{name}/clamd.conf", clamav.clamd_conf(wanted))
     check_golden(f"{name}/freshclam.conf", clamav.freshclam_conf(wanted))
     check_golden(f"{name}/follow.conf", clamav.follow_conf(wanted, NAMES))
-    check_golden(f"{name}/notify.conf", clamav.notify_conf())
     for table, source in tables.items():
         check_golden(f"{name}/{table}", source)
 
