@@ -19,7 +19,7 @@ test: lint testbed ## check, and the tests on a real cluster (the first run may 
 	@mkdir -p .build; trap 'kill $$! 2>/dev/null' EXIT; \
 	$(BIN)/pytest -p no:cacheprovider tests/unit tests/chart tests/page tests/images >.build/test.log 2>&1 & \
 	status=0; $(BIN)/pytest tests/api tests/e2e || status=$$?; \
-	wait $$! || status=$$?; cat .build/test.log; exit $$status
+	if wait $$!; then tail -n 1 .build/test.log; else status=$$?; cat .build/test.log; fi; exit $$status
 
 check: lint ## format, lint, types, layers, shell scripts, unit tests: no cluster needed
 	$(BIN)/pytest -q tests/unit

@@ -8,11 +8,14 @@ import pytest
 from support.certificates import pair, private_key
 from support.cluster import Cluster
 from support.gateway import SMALL, Gateway
+from support.install import Images
 from support.mail import Post, message, spam
 from support.run import wait_for
 
 LIMIT = 200_000
 ODD = "o'brien+a$b|c&d{e}@example.com"
+NAMED, UNNAMED, LISTED = "203.0.113.7", "203.0.113.8", "203.0.113.50"
+"""Clients: in the SPF record of strict.test.com, not in it, and one of which a DNS list refuses to tell."""
 COPIES = {"junior": ["junior@example.com", "team@example.com"], "abuse": ["desk@isp.example.org"], "x$y|z": [ODD]}
 
 
@@ -320,9 +323,26 @@ def test_the_certificate_of_a_secret_is_renewed_without_a_restart(gateway: Gatew
     assert {pod["metadata"]["uid"] for pod in gateway.pods("postfix")} == pods
 
 
-def test_b15_the_proxy_protocol_is_for_the_door_alone(gateway: Gateway) -> None:
-    gateway.apply(postfix=gateway.basis["postfix"] | {"proxyProtocol": True})
-    mail = message()
+@pytest.fixture(scope="module")
+def behind_a_proxy(mx: Gateway, images: Images) -> Gateway:
+    """For the last tests here: the gateway hears from a load balancer who the client is, and has DNS to ask."""
+    spf = {"TXT": [f'"v=spf1 ip4:{NAMED} -all"']}
+    records = {
+        "strict.test.com": spf | {"A": ["192.0.2.10"]},
+        "mail.strict.test.com": spf,
+        "_dmarc.strict.test.com": {"TXT": ['"v=DMARC1; p=reject"']},
+        "50.113.0.203.zen.spamhaus.org": {"A": ["127.255.255.254"]},
+    }
+    server = mx.post.start_name_server(images["operator"], records)
+    mx.apply(
+        postfix=mx.basis["postfix"] | {"proxyProtocol": True},
+        spam={"localTestsOnly": False, "dnsServers": [server]},
+    )
+    return mx
+
+
+def test_b15_the_proxy_protocol_is_for_the_door_alone(behind_a_proxy: Gateway) -> None:
+    gateway, mail = behind_a_proxy, message()
     gateway.send(mail, proxy="PROXY TCP4 203.0.113.7 198.51.100.1 4711 25")
     assert gateway.report(mail)["client_ip"] == "203.0.113.7"
     received = [value for name, value in gateway.post.expect(mail).headers if name == "Received"]
@@ -331,3 +351,31 @@ def test_b15_the_proxy_protocol_is_for_the_door_alone(gateway: Gateway) -> None:
     assert unknown.code != 250
     reply = gateway.refusal(message(), to="eve@gmail.example", proxy="PROXY TCP4 10.0.0.7 198.51.100.1 4711 25")
     assert reply.code == 554
+
+
+def test_spf_and_dmarc_are_judged_by_the_address_that_the_proxy_tells(behind_a_proxy: Gateway) -> None:
+    gateway, found = behind_a_proxy, {}
+    for client in (NAMED, UNNAMED, "10.1.2.3"):
+        mail = message(sender="alice@strict.test.com")
+        proxy = f"PROXY TCP4 {client} 198.51.100.1 4711 25"
+        gateway.send(mail, sender="alice@strict.test.com", helo="mail.strict.test.com", proxy=proxy)
+        tests = gateway.report(mail)["tests"]
+        found[client] = {test for test in tests if test.startswith(("SPF_", "DMARC_"))}
+    assert found == {
+        NAMED: {"SPF_PASS", "SPF_HELO_PASS", "DMARC_PASS"},
+        UNNAMED: {"SPF_FAIL", "SPF_HELO_FAIL", "DMARC_REJECT"},
+        # Hidden behind something of the cluster's.
+        "10.1.2.3": set(),
+    }
+
+
+def test_b45_a_list_that_refuses_to_answer_is_told_and_adds_nothing(behind_a_proxy: Gateway) -> None:
+    gateway, scores = behind_a_proxy, []
+    for client in (UNNAMED, LISTED):
+        mail = message()
+        gateway.send(mail, proxy=f"PROXY TCP4 {client} 198.51.100.1 4711 25")
+        scores.append(gateway.report(mail)["spam_score"])
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+    condition = gateway.cluster.wait_condition("mailfilter", gateway.name, gateway.namespace, "DNSListsUsable", "False")
+    assert condition["reason"] == "Refused"
+    assert "zen.spamhaus.org" in condition["message"]

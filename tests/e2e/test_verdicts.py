@@ -8,7 +8,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from support.cluster import Cluster
+from support.cluster import Cluster, Object
 from support.gateway import SMALL, Gateway, mailfilter
 from support.mail import EICAR, Post, Received, message, spam, virus
 from support.run import CommandError, wait_for
@@ -22,6 +22,17 @@ score E2E_NEWS 3.5
 body E2E_OFFER /cheap pills for tests/
 score E2E_OFFER 7
 """
+SCORES = ("1.99", "2.0", "4.99", "5.0", "9.99", "10.0", "10.01")
+SCORE_RULES = "".join(
+    f"header E2E_SCORE_{number} X-Test-Score =~ /^{score.replace('.', '[.]')}$/\nscore E2E_SCORE_{number} {score}\n"
+    for number, score in enumerate(SCORES)
+)
+# The second has levels of its own.
+OUTCOMES = {
+    "bob@example.com": ["clean", "tagged", "tagged", "held", "held", "over", "over"],
+    "dora@example.org": ["tagged", "marked", "marked", "marked", "held", "held", "over"],
+}
+OWN_LEVELS = {"tagLevel": 0, "tag2Level": 2, "killLevel": 9.99, "cutoffLevel": 10.01}
 NEWS, OFFER = "Yes, you have won the lottery of tests.\n", "Buy our cheap pills for tests.\n"
 TAG = '***SPAM*** $1 @x "q" \\ '
 ODD = ("o'brien@x.example", "a$b@x.example", "a|b&c@x.example")
@@ -104,6 +115,43 @@ def test_from_tag_level_on_mail_is_delivered_with_its_score_and_no_flag(gateway:
     assert str(copy.header("X-Spam-Level")) == "***"
     assert copy.header("X-Spam-Flag") is None
     assert copy.subject == mail["Subject"]
+
+
+def with_score(number: int, to: str) -> EmailMessage:
+    return message(f"score {SCORES[number]}", to=to, headers={"X-Test-Score": SCORES[number]})
+
+
+def domains_with_levels(gateway: Gateway) -> list[Object]:
+    """example.com, and example.org with levels of its own."""
+    relay = {"host": gateway.post.sink_host}
+    own = {"name": "example.org", "relay": relay, "policy": {"spam": OWN_LEVELS}}
+    return [{"name": "example.com", "relay": relay}, own]
+
+
+def outcomes(gateway: Gateway, to: str) -> list[str]:
+    """What becomes of a mail of each score."""
+    mails = [with_score(number, to) for number in range(len(SCORES))]
+    found = []
+    for mail, reply in zip(mails, gateway.post.send(*mails, to=to), strict=True):
+        report = gateway.report(mail)
+        assert report["spam_score"] == pytest.approx(float(mail["X-Test-Score"]))
+        if reply.code != 250:
+            assert reply.text.startswith("5.7.0 Reject"), reply
+            found.append("refused")
+        elif report["action"] == ["PASS"]:
+            copy = gateway.post.expect(mail)
+            flag, status = copy.header("X-Spam-Flag"), copy.header("X-Spam-Status") or ""
+            found.append("marked" if flag == "YES" else "tagged" if status.startswith("No, ") else "clean")
+        else:
+            assert not gateway.post.copies(mail)
+            found.append("held" if report.get("quarantine", "").startswith("spam/") else "gone")
+    return found
+
+
+def test_b50_what_becomes_of_each_score(gateway: Gateway) -> None:
+    gateway.apply(domains=domains_with_levels(gateway), spam={"localTestsOnly": True, "rules": SCORE_RULES})
+    for to, wanted in OUTCOMES.items():
+        assert outcomes(gateway, to) == [one.replace("over", "gone") for one in wanted], to
 
 
 def test_spam_above_the_cutoff_is_neither_delivered_nor_stored(gateway: Gateway) -> None:
@@ -306,7 +354,8 @@ def test_before_the_queue_the_client_hears_what_no_recipient_may_have(gateway: G
     """The last test here: Postfix and amavis start again for it."""
     gateway.apply(
         filtering={"mode": "BeforeQueue"},
-        spam=gateway.basis["spam"] | {"aboveCutoff": "Reject"},
+        domains=domains_with_levels(gateway),
+        spam={"localTestsOnly": True, "rules": RULES + SCORE_RULES, "aboveCutoff": "Reject"},
         virus={"destiny": "Reject"},
         recipients=[{"address": "lenient@example.com", "policy": {"virus": {"destiny": "Pass"}}}],
     )
@@ -321,5 +370,7 @@ def test_before_the_queue_the_client_hears_what_no_recipient_may_have(gateway: G
     gateway.send(shared, to=["bob@example.com", "lenient@example.com"])
     assert gateway.post.expect(shared).recipients == ["lenient@example.com"]
     assert gateway.report(shared)["quarantine"].startswith("virus/")
+    for to, wanted in OUTCOMES.items():
+        assert outcomes(gateway, to) == [one.replace("over", "refused") for one in wanted], to
     queued = ("exec", f"{gateway.name}-postfix-0", "-c", "postfix", "--", "postqueue", "-j")
     assert not gateway.cluster.kubectl("-n", gateway.namespace, *queued).strip(), "a bounce to the sender"

@@ -120,6 +120,23 @@ class Post:
         for host, port in (("sink", 25), ("signatures", 8080)):
             wait_for(lambda to=(host, port): self.reaches(*to), f"{host}:{port}")  # type: ignore[misc]
 
+    def start_name_server(self, image: str, records: dict[str, dict[str, list[str]]]) -> str:
+        """Start a name server that knows these records by name and type, and nothing else; its address."""
+        pod = _pod("nameserver", image, ["python", "/post/nameserver.py", "53", json.dumps(records)])
+        pod["spec"]["securityContext"]["sysctls"] = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "53"}]
+        service = _service("nameserver", 53, 53)
+        service["spec"]["ports"][0]["protocol"] = "UDP"
+        self.cluster.apply([pod, service], self.namespace)
+        address: str = self.cluster.get("service", "nameserver", self.namespace)["spec"]["clusterIP"]
+        script = (
+            "import sys, dns.message, dns.query\n"
+            "print(dns.query.udp(dns.message.make_query(sys.argv[1], sys.argv[2]), sys.argv[3], timeout=3).answer)"
+        )
+        name, kinds = next(iter(records.items()))
+        ask = ("exec", "client", "--", "python", "-c", script, name, next(iter(kinds)), address)
+        wait_for(lambda: name in self._kubectl(*ask), "an answer of the name server")
+        return address
+
     def send(
         self,
         *mails: EmailMessage | bytes,

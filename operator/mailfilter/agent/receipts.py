@@ -101,13 +101,14 @@ class Receipts:
         return found
 
     def _queued(self, wanted: Collection[str]) -> dict[str, str]:
-        """Receipts of the mails in the queue; the directories in the order in which a mail goes through them."""
+        """Receipts of the mails in the queue; the directories in the order in which a mail goes through them, and back
+        from deferred to active."""
         if not wanted:
             return {}
         names = [(one, one.encode()) for one in wanted]
         oldest = min(int(one[:8], 16) for one in wanted) - _CLOCKS_SECONDS
         found: dict[str, str] = {}
-        for path in (path for queue in QUEUES for path in files(self._spool / queue)):
+        for path in (path for queue in (*QUEUES, "active") for path in files(self._spool / queue)):
             came = arrival(path.name)
             if came is not None and came < oldest:
                 continue

@@ -3,12 +3,13 @@
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from mailfilter.agent.queue import QUEUES
+from mailfilter.agent.queue import QUEUES, files
 from mailfilter.agent.receipts import MOST_RECEIPTS, Receipts, ReceiptsAnswer
 
 NOW = int(time.time())
@@ -57,6 +58,18 @@ def test_a_mail_in_the_queue_was_taken(spool, receipts, name):
     queued(spool, name, FIRST)
     queued(spool, "active/4F2", SECOND[:-1] + "c")
     assert receipts.look([FIRST, SECOND]) == ReceiptsAnswer(taken={FIRST: "4F1"}, missing=[])
+
+
+def test_a_mail_that_is_tried_again_meanwhile_was_taken(spool, receipts, monkeypatch):
+    mail = queued(spool, "deferred/4F1", FIRST)
+
+    def listed(directory: Path) -> Iterator[Path]:
+        if directory.name == "deferred":
+            mail.rename(spool / "active/4F1")
+        return files(directory)
+
+    monkeypatch.setattr("mailfilter.agent.receipts.files", listed)
+    assert receipts.look([FIRST]) == ReceiptsAnswer(taken={FIRST: "4F1"}, missing=[])
 
 
 def test_a_mail_that_is_not_whole_is_neither(spool, receipts):
