@@ -115,7 +115,8 @@ def test_on_a_full_volume_mail_waits_and_comes_in_when_there_is_room(gateway: Ga
     assert gateway.delivered("big") == []
     # A mail is deleted without any room.
     ask(agent, "DELETE", f"/v1/held/{first}")
-    assert len(waiting_again(gateway)) == 1
+    # Two that are tried at once may leave each other no room.
+    eventually(lambda: len(waiting_again(gateway)) == 1, "one of them comes in", 120)
     assert len(files(gateway)) == 5
     # And by size, as the operator asks.
     asked = {"seconds": {}, "maxBytes": 3 * LARGE, "keep": [], "releases": []}

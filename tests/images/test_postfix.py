@@ -100,11 +100,12 @@ def test_without_relay_domains_the_old_tables_stay(pod: Pod) -> None:
 
 
 def test_tables_that_are_replaced_while_they_are_read_are_no_error(pod: Pod) -> None:
+    refused = pod.tables.log.count("there is no table")
     for number in range(100):
         last = TABLES | {"relay_domains": f"{TABLES['relay_domains']}d{number}.example\tOK\n"}
         pod.config.write({"main.cf": main_cf(), **last})
     eventually(lambda: pod.in_force() == tables_hash(last), "the last is in force")
-    assert "there is no table" not in pod.tables.log
+    assert pod.tables.log.count("there is no table") == refused
     assert pod.error() == ""
     pod.set_tables(TABLES)
 
@@ -142,7 +143,9 @@ def test_b24_queued_mail_survives_the_pod_and_a_next_hop_that_does_not_resolve(l
             pod = Pod(config, tables, postfix, queue)
             postfix.run("postqueue", "-f")
             eventually(lambda: not pod.queue(), "all delivered")
-            assert len([name for name in sink.list("/tmp") if name.startswith("mail.")]) == 5
+            # Other Postfixes of these tests may still have mail for a sink.
+            subjects = sink.run("sh", "-c", "grep -h '^Subject: kept' /tmp/mail.*").stdout.decode().splitlines()
+            assert sorted(subjects) == [f"Subject: kept {number}" for number in range(5)]
 
 
 def test_b27_b23_a_stale_pid_does_not_keep_it_from_starting(lab: Lab) -> None:
