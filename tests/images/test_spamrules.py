@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from images.docker import Container, Lab
-from images.gateway import AMAVIS, Gateway, mail, policy, started_gateway
+from images.gateway import AMAVIS, GTUBE, Gateway, mail, policy, started_gateway
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +145,54 @@ score OWN_OFTEN 0.01
             assert test in status, (number, test)
         assert "OWN_URI" not in status
         assert "OWN_NOT" not in status
+
+
+KINDS = {
+    "header": "Subject =~ /all of our own words/",
+    "body": "/words of our own/",
+    "rawbody": "/our own words/",
+    "uri": "m{words[.]test[.]com}",
+    "full": "/words of our own.{1,50}test/s",
+    "meta": "GTUBE && MISSING_MID",
+}
+HIT = f"our own words, words of our own\nhttp://words.test.com/\n{GTUBE}\n"
+
+
+def hits(gateway: Gateway, subject: str) -> list[set[str]]:
+    """The tests that hit such a mail, several times in each of amavis' processes."""
+    found = []
+    for number in range(8):
+        message = mail(f"all of our own words {subject} {number}", HIT)
+        del message["Message-ID"]
+        gateway.send(message)
+        found.append(set(gateway.report(str(message["Subject"]))["tests"]))
+    # SpamAssassin's own still do.
+    assert all({"GTUBE", "MISSING_MID"} <= tests for tests in found)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rules_hit_whatever_kinds_of_rules_the_policy_before_had(gateway: Gateway, kind: str) -> None:
+    rules = {one: f"{one} NEW_{one.upper()} {test}\nscore NEW_{one.upper()} 0.5\n" for one, test in KINDS.items()}
+    gateway.set_policy(policy(spamRules="".join(rule for one, rule in rules.items() if one != kind)))
+    wanted = {f"NEW_{one.upper()}" for one in KINDS}
+    assert [tests & wanted for tests in hits(gateway, f"but {kind}")] == [wanted - {f"NEW_{kind.upper()}"}] * 8
+    gateway.set_policy(policy(spamRules="".join(rules.values())))
+    assert [tests & wanted for tests in hits(gateway, f"and {kind}")] == [wanted] * 8
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_rule_is_no_longer_what_it_was_in_the_policy_before(gateway: Gateway, kind: str) -> None:
+    gateway.set_policy(policy(spamRules="".join(f"{one} SAME_{one.upper()} {test}\n" for one, test in KINDS.items())))
+    hits(gateway, f"was {kind}")
+    other = {one: test for one, test in KINDS.items() if one != kind}
+    never = {"header": "X-None =~ /./", "uri": "m{nowhere}", "meta": "GTUBE && !GTUBE"}
+    # Under the name of each of the others, and one that never hits.
+    rules = "".join(f"{kind} SAME_{one.upper()} {never.get(kind, '/nowhere at all/')}\n" for one in other)
+    gateway.set_policy(policy(spamRules=f"{rules}body SURE /words/\n"))
+    for tests in hits(gateway, f"is {kind}"):
+        assert "SURE" in tests
+        assert not {test for test in tests if test.startswith("SAME_")}
 
 
 def test_a_refused_rule_leaves_the_last_good_ones(gateway: Gateway) -> None:

@@ -46,10 +46,32 @@ sub install {
   *Mail::SpamAssassin::Plugin::Check::run_generic_tests = sub {
     my ($plugin, $status, $priority, %options) = @_;
     my $rules = $options{testhash}{$priority};
-    return $run->(@_) if !$APART{$priority} || !$rules || !%$rules;
+    return $run->(@_) if !$APART{$priority};
+    # What is compiled here stays: an empty program would be run in place of the rules of a later policy.
+    return if !$rules || !%$rules;
     my @call = @_;
     return bounded($status, $options{type}, [ keys %$rules ], sub { $run->(@call) });
   };
+  my $clone = \&Mail::SpamAssassin::Conf::clone;
+  *Mail::SpamAssassin::Conf::clone = sub {
+    my ($conf, $source, $destination) = @_;
+    forget_rules($conf, $source) if $source;
+    return $clone->(@_);
+  };
+  return;
+}
+
+# Before SpamAssassin goes back to its own configuration, into which it then reads the rules of another policy: it would keep
+# those of this one, and run them where the other has the same names for rules of other kinds.
+sub forget_rules {
+  my ($conf, $saved) = @_;
+  for my $kind ($conf->get_rule_types) {
+    delete $conf->{$kind}{$_} for grep { !exists $saved->{$kind}{$_} } keys %{ $conf->{$kind} };
+  }
+  # By rule, the meta rules that wait for it: SpamAssassin would look for those among what it has.
+  for my $waiting (values %{ $conf->{meta_deprules} }) {
+    delete $waiting->{$_} for grep { !exists $saved->{meta_tests}{$_} } keys %$waiting;
+  }
   return;
 }
 
