@@ -12,6 +12,7 @@ from support.cluster import Cluster, Object
 from support.gateway import SMALL, Gateway, mailfilter
 from support.mail import EICAR, Post, Received, message, spam, virus
 from support.run import CommandError, wait_for
+from support.scores import SCORE_RULES, SCORES
 
 # The beginning of a Windows program, which is all that its type shows by.
 PROGRAM = b"MZ".ljust(60, b"\0") + struct.pack("<I4s", 64, b"PE")
@@ -22,11 +23,6 @@ score E2E_NEWS 3.5
 body E2E_OFFER /cheap pills for tests/
 score E2E_OFFER 7
 """
-SCORES = ("1.99", "2.0", "4.99", "5.0", "9.99", "10.0", "10.01")
-SCORE_RULES = "".join(
-    f"header E2E_SCORE_{number} X-Test-Score =~ /^{score.replace('.', '[.]')}$/\nscore E2E_SCORE_{number} {score}\n"
-    for number, score in enumerate(SCORES)
-)
 # The second has levels of its own.
 OUTCOMES = {
     "bob@example.com": ["clean", "tagged", "tagged", "held", "held", "over", "over"],

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from images.configuration import BEFORE_QUEUE
 from images.docker import Lab, docker
-from images.gateway import BEFORE_QUEUE, Gateway, started_gateway
+from images.gateway import Gateway, started_gateway
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("operator", "postfix", "amavis", "clamav")
@@ -51,4 +52,11 @@ def chain(
     """The whole chain, in one mode of filtering and then in the other."""
     lab = Lab(images, network, tmp_path_factory.mktemp(request.param))
     with started_gateway(lab, **MODES[request.param]) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def after_queue(images: dict[str, str], network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The whole chain, which filters after the queue."""
+    with started_gateway(Lab(images, network, tmp_path_factory.mktemp("chain"))) as gateway:
         yield gateway

@@ -1,6 +1,5 @@
 """A whole gateway of containers, configured as the operator does it."""
 
-import copy
 import json
 import smtplib
 import socket
@@ -9,146 +8,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+from images.configuration import CLAMD_CONF, POLICY, SINK_PORT, TABLES, main_cf
 from images.docker import POSTFIX_CAPABILITIES, ConfigMap, Container, Lab, eventually
-from mailfilter.api.lists import Lists
-from mailfilter.policy.senders import normalised
+from images.mails import EICAR
 
 AMAVIS, CLAMAV, POSTFIX = "10001:10001", "10002:10002", "10003:10003"
-GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
-EICAR = r"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-" + "ANTIVIRUS-TEST-FILE!$H+H*"
-SINK_PORT = 2526
-DOMAINS = ("example.com", ".example.com", "example.org")
-
-
-def setting(default: Any, by: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A setting that can differ by recipient."""
-    return {"default": default, "by": by or {}}
-
-
-BANNED = {
-    "enabled": True,
-    "names": ["*.exe", "*.scr"],
-    "types": ["exe-ms", "dll"],
-    "mimeTypes": ["application/x-msdownload"],
-    "doubleExtensions": True,
-    "allowInside": ["rpm", "cpio", "tar"],
-}
-POLICY: dict[str, Any] = {
-    "version": 2,
-    "localDomains": list(DOMAINS),
-    "levels": {"tag": setting(2.0), "tag2": setting(5.0), "kill": setting(5.0), "cutoff": setting(10.0)},
-    "spamEnabled": setting(True),
-    "spamBodySizeLimit": 409600,
-    "subjectTag": setting("***SPAM*** "),
-    "spamRules": None,
-    "destiny": {
-        "virus": setting("Discard"),
-        "spam": setting("Discard"),
-        "banned": setting("Discard"),
-        "badHeader": setting("Pass"),
-    },
-    "aboveCutoff": "Discard",
-    "virusEnabled": True,
-    "encryptedArchives": "Tag",
-    "decoding": {"enabled": True, "maxLevels": 14, "maxFiles": 3000, "maxExpandedBytes": 314572800},
-    "quarantine": {"virus": True, "spam": True, "banned": True, "badHeader": False},
-    "logLevel": 0,
-    "banned": setting(BANNED),
-    "senders": {"default": {"allow": [], "deny": [], "scores": []}, "by": {}, "files": {}, "quarantineDenied": True},
-    "signing": {},
-    "digest": None,
-    "notifications": {
-        "virusAdmin": None,
-        "spamAdmin": None,
-        "bannedAdmin": None,
-        "badHeaderAdmin": None,
-        "mailFrom": "postmaster@example.com",
-        "headerFrom": "Content-filter <postmaster@example.com>",
-    },
-}
-PARAMETERS = {
-    "myhostname": "mx.filter.example",
-    "message_size_limit": "10485760",
-    "content_filter": "amavis:[filter]:10024",
-    "amavis_destination_concurrency_limit": "3",
-    "mailfilter_tls_minimum": "TLSv1.2",
-    "postscreen_dnsbl_sites": "",
-    "mailfilter_upstream_proxy": "",
-    "mailfilter_proxy_filter": "",
-    "mailfilter_filter_timeout": "90s",
-}
-# What the operator adds for outgoing mail, without a smarthost.
-OUTGOING = {
-    "mailfilter_outgoing_filter": "outgoing:[filter]:10028",
-    "mailfilter_smarthost_tls": "may",
-    "outgoing_destination_concurrency_limit": "3",
-    "default_transport": "smtp",
-}
-# What the operator adds for filtering.mode: BeforeQueue.
-BEFORE_QUEUE = {"mailfilter_proxy_filter": "filter:10026"}
-TABLES = {
-    "relay_domains": "".join(f"{domain}\tOK\n" for domain in DOMAINS),
-    "transport": "".join(f"{domain}\tnexthop:[sink]:{SINK_PORT}\n" for domain in DOMAINS),
-    "virtual_alias": "",
-    "ehlo_networks": "",
-    "filtering": "suspended\tNo\n",
-    "outgoing_networks": "",
-    "outgoing_senders": "",
-    "recipients": "",
-    "client_allow_names": "",
-    "client_allow_networks": "",
-    "client_deny_names": "",
-    "client_deny_networks": "",
-    "reinjection_recipients": "admin@isp.example\tOK\n",
-    "reinjection_senders": "",
-}
-CLAMD_CONF = """\
-Foreground yes
-TCPSocket 3310
-TCPAddr 0.0.0.0
-DatabaseDirectory /var/lib/clamav
-TemporaryDirectory /tmp
-AlertExceedsMax yes
-"""
-
-
-def senders(by: dict[str, Any] | None = None, *, quarantine: bool = True, **lists: Any) -> dict[str, Any]:
-    """The policy's `senders` for lists as a MailFilter has them, of all and of single recipients."""
-    return {
-        "default": normalised(Lists.model_validate(lists)).document(),
-        "by": {who: normalised(Lists.model_validate(own)).document() for who, own in (by or {}).items()},
-        "files": {},
-        "quarantineDenied": quarantine,
-    }
-
-
-def policy(**changes: Any) -> dict[str, Any]:
-    """The policy with whole top-level keys replaced."""
-    return copy.deepcopy(POLICY) | changes
-
-
-def main_cf(**changes: str) -> str:
-    """The operator's part of main.cf."""
-    return "".join(f"{name} = {value}\n" for name, value in (PARAMETERS | changes).items())
 
 
 # Postfix' queue manager forgets for a while about a mail that is in delivery when it is reloaded.
 LOADED = "/var/spool/postfix/tables-loaded"
-
-
-def mail(subject: str, body: str, *, sender: str = "alice@client.example", to: str = "bob@example.com") -> EmailMessage:
-    """A small mail."""
-    message = EmailMessage()
-    message["From"], message["To"], message["Subject"] = sender, to, subject
-    # SpamAssassin scores a date that is hours away from now.
-    message["Date"], message["Message-ID"] = formatdate(), f"<{subject.replace(' ', '.')}@client.example>"
-    message.set_content(body)
-    return message
 
 
 @contextmanager
@@ -342,6 +214,14 @@ class Gateway:
         """The report on a mail, waited for."""
         found = eventually(lambda: [r for r in self.reports() if r.get("subject") == subject], f"a report on {subject}")
         return found[-1]
+
+    def held_after(self, subject: str) -> str:
+        """The quarantine id of the mail with that subject, waited for."""
+        return str(self.report(subject)["quarantine"])
+
+    def verdicts(self, subject: str) -> dict[str, str]:
+        """What became of a mail for each recipient: PASS, DISCARD, REJECT…"""
+        return {str(one["rcpt_to"]): str(one["action"]) for one in self.report(subject)["recipients"]}
 
     def queue(self) -> list[dict[str, Any]]:
         """What is in Postfix' queue."""

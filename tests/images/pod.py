@@ -11,8 +11,9 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+from images.configuration import TABLES, main_cf
 from images.docker import ConfigMap, Container, Lab, eventually
-from images.gateway import LOADED, TABLES, main_cf, started_postfix, started_tables
+from images.gateway import LOADED, started_postfix, started_tables
 
 
 class Client(smtplib.SMTP):

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from images.configuration import BANNED, POLICY, policy
 from images.docker import Container, Lab, docker, eventually
-from images.gateway import AMAVIS, BANNED, POLICY, am_pdp, amavis_ready, policy, started_amavis
+from images.gateway import AMAVIS, am_pdp, amavis_ready, started_amavis
 from support.fieldcases import ACCEPTED as FIELD_ACCEPTED
 from support.fieldcases import REFUSED as FIELD_REFUSED
 

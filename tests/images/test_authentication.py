@@ -8,9 +8,10 @@ from email.utils import formatdate
 
 import pytest
 
+from images.configuration import OUTGOING, SINK_PORT, policy, setting
 from images.conftest import MODES
 from images.docker import Container, Lab
-from images.gateway import OUTGOING, SINK_PORT, Gateway, policy, setting, started_dns, started_gateway
+from images.gateway import Gateway, started_dns, started_gateway
 from images.pod import Client
 
 HOST = "mx.filter.example"

@@ -6,12 +6,13 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
 
 import pytest
 
-from images.docker import Container, Lab
-from images.gateway import Gateway, mail, policy, started_gateway
+from images.configuration import policy
+from images.docker import Container
+from images.gateway import Gateway
+from images.mails import mail
 
 # The least that file(1) takes for a program of Windows; 68 bytes into its optional header, the graphical subsystem.
 OPTIONAL = struct.pack("<H", 0x10B).ljust(68, b"\0") + struct.pack("<H", 2).ljust(156, b"\0")
@@ -25,9 +26,8 @@ HARMLESS = b"nothing but text\n" * 10
 
 
 @pytest.fixture(scope="module")
-def gateway(images: dict[str, str], network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with started_gateway(Lab(images, network, tmp_path_factory.mktemp("banned"))) as gateway:
-        yield gateway
+def gateway(after_queue: Gateway) -> Gateway:
+    return after_queue
 
 
 def in_zip(content: bytes, name: str = "notes.txt") -> bytes:

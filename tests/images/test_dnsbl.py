@@ -4,8 +4,9 @@ import smtplib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from images.configuration import TABLES
 from images.docker import Lab
-from images.gateway import TABLES, started_dns
+from images.gateway import started_dns
 from images.pod import Pod, started_pod
 
 # 203.0.113.n and 198.51.100.n are clients.

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from images.configuration import TABLES, main_cf
 from images.docker import Container, Lab, eventually
-from images.gateway import TABLES, main_cf, started_dns
+from images.gateway import started_dns
 from images.nexthop import NextHop, started_next_hop
 from images.pod import Client, Pod, started_pod
 

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from images.agent import TOKEN, ask
+from images.configuration import policy, setting
 from images.docker import Container, Lab, docker, eventually
-from images.gateway import GTUBE, Gateway, mail, policy, setting, started_agent, started_gateway
+from images.gateway import Gateway, started_agent, started_gateway
+from images.mails import GTUBE, mail
 
 ROOM = 4 << 20
 LARGE = 1 << 20

@@ -8,22 +8,14 @@ from typing import Any
 
 import pytest
 
-from images.gateway import (
-    EICAR,
-    GTUBE,
-    Gateway,
-    amavis_ready,
-    clamd_ready,
-    mail,
-    policy,
-    senders,
-    setting,
-)
-from images.test_overrides import RULES, SCORES, exe, scored, verdicts
+from images.configuration import policy, senders, setting
+from images.gateway import Gateway, amavis_ready, clamd_ready
+from images.mails import EICAR, GTUBE, exe, mail, scored
 from mailfilter.agent import heldmail
 from mailfilter.agent.index import Index
 from mailfilter.agent.search import Query
 from mailfilter.agent.volume import Volume
+from support.scores import SCORE_RULES, SCORES
 
 BOB, CAROL, DORA = "bob@example.com", "carol@example.com", "dora@example.org"
 in_before_queue = pytest.mark.parametrize("chain", ["BeforeQueue"], indirect=True)
@@ -46,7 +38,9 @@ REJECTING = {
 
 def rejecting(**changes: Any) -> dict[str, Any]:
     """What a gateway refuses in BeforeQueue."""
-    return policy(**({"destiny": REJECTING, "aboveCutoff": "Reject", "levels": LEVELS, "spamRules": RULES} | changes))
+    return policy(
+        **({"destiny": REJECTING, "aboveCutoff": "Reject", "levels": LEVELS, "spamRules": SCORE_RULES} | changes)
+    )
 
 
 @pytest.fixture
@@ -117,7 +111,7 @@ def test_one_recipient_who_may_have_it_keeps_it_from_being_refused(gateway: Gate
     code, text = gateway.answer(mail("one may have it", GTUBE), BOB, wanted)
     assert code == 250
     assert "REJECT" not in text
-    assert verdicts(gateway, "one may have it") == {BOB: "DISCARD", wanted: "PASS"}
+    assert gateway.verdicts("one may have it") == {BOB: "DISCARD", wanted: "PASS"}
     gateway.idle()
     (delivered,) = gateway.delivered("***SPAM*** one may have it")
     assert f"X-Rcpt-Args: <{wanted}>" in delivered
@@ -142,7 +136,7 @@ def test_a_recipient_whose_spam_passes_gets_it_and_the_other_is_not_refused(
     subject = f"spared {request.node.name}"
     code, text = gateway.answer(mail(subject, GTUBE), BOB, CAROL)
     assert (code, "REJECT" in text) == (250, False)
-    assert verdicts(gateway, subject) == {BOB: "DISCARD", CAROL: "PASS"}
+    assert gateway.verdicts(subject) == {BOB: "DISCARD", CAROL: "PASS"}
     assert "quarantine" in gateway.report(subject)
 
 
@@ -150,7 +144,7 @@ def test_one_between_the_levels_and_one_above_are_held(gateway: Gateway) -> None
     """10.0 is above the cutoff of one and below the other's."""
     code, text = gateway.answer(scored("two levels", "10.0"), BOB, DORA)
     assert (code, "REJECT" in text) == (250, False)
-    assert verdicts(gateway, "two levels") == {BOB: "DISCARD", DORA: "DISCARD"}
+    assert gateway.verdicts("two levels") == {BOB: "DISCARD", DORA: "DISCARD"}
     assert str(gateway.report("two levels")["quarantine"]) in gateway.held()
 
 
@@ -162,7 +156,7 @@ def test_destinies_that_differ_by_recipient_refuse_nothing(gateway: Gateway, kin
     message = mail(subject, EICAR) if kind == "virus" else exe(subject)
     code, text = gateway.answer(message, BOB, CAROL)
     assert (code, "REJECT" in text) == (250, False)
-    assert verdicts(gateway, subject) == {BOB: "DISCARD", CAROL: other.upper()}
+    assert gateway.verdicts(subject) == {BOB: "DISCARD", CAROL: other.upper()}
     gateway.idle()
     tag = "***INFECTED*** " if kind == "virus" else ""
     assert len(gateway.delivered(f"{tag}{subject}")) == (other == "Pass")
@@ -237,7 +231,7 @@ def test_the_index_reads_what_amavis_stores(gateway: Gateway, tmp_path: Path) ->
     """The agent's reading of amavis' files, with the very amavis that writes them."""
     index = Index(tmp_path / "held.sqlite")
     volume = Volume(tmp_path / "quarantine", index)
-    rules = f"{RULES}body POUND /pound/\nscore POUND 6.5\n"
+    rules = f"{SCORE_RULES}body POUND /pound/\nscore POUND 6.5\n"
     gateway.set_policy(rejecting(spamRules=rules, destiny=REJECTING | {"virus": setting("Discard")}))
     spam = mail("indexed spam", "a pound of flesh", sender="shylock@client.example")
     gateway.send(spam, BOB, CAROL)

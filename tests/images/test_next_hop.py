@@ -10,18 +10,9 @@ from typing import Any
 
 import pytest
 
+from images.configuration import DOMAINS, TABLES, main_cf, policy
 from images.docker import Container, Lab, eventually
-from images.gateway import (
-    DOMAINS,
-    TABLES,
-    am_pdp,
-    amavis_ready,
-    main_cf,
-    policy,
-    started_amavis,
-    started_postfix,
-    started_tables,
-)
+from images.gateway import am_pdp, amavis_ready, started_amavis, started_postfix, started_tables
 from images.nexthop import NextHop, started_next_hop
 
 HELD = """\

@@ -2,15 +2,15 @@
 
 import email
 import email.policy
-from collections.abc import Iterator
 from email.message import EmailMessage
 from itertools import count
 
 import pytest
 import yaml
 
-from images.docker import Lab
-from images.gateway import EICAR, Gateway, mail, policy, setting, started_gateway
+from images.configuration import policy, setting
+from images.gateway import Gateway
+from images.mails import EICAR, mail
 from mailfilter.api.release import QuarantineReleaseSpec
 from mailfilter.plugin.commands.release import command as release_command
 
@@ -22,16 +22,10 @@ FAKE = "harmless\n\nkubectl create -f - <<'EOF'\nrm -rf /\nEOF\n"
 number = count()
 
 
-@pytest.fixture(scope="module")
-def chain(images: dict[str, str], network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with started_gateway(Lab(images, network, tmp_path_factory.mktemp("notices"))) as gateway:
-        yield gateway
-
-
 @pytest.fixture
-def gateway(chain: Gateway) -> Gateway:
-    told(chain)
-    return chain
+def gateway(after_queue: Gateway) -> Gateway:
+    told(after_queue)
+    return after_queue
 
 
 def told(gateway: Gateway, **changes: object) -> None:

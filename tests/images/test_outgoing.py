@@ -11,24 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from images.configuration import BEFORE_QUEUE, OUTGOING, TABLES, main_cf, policy, senders, setting
 from images.docker import Lab, eventually
-from images.gateway import (
-    BEFORE_QUEUE,
-    EICAR,
-    GTUBE,
-    LOADED,
-    OUTGOING,
-    TABLES,
-    Gateway,
-    am_pdp,
-    amavis_ready,
-    mail,
-    main_cf,
-    policy,
-    senders,
-    setting,
-    started_gateway,
-)
+from images.gateway import LOADED, Gateway, am_pdp, amavis_ready, started_gateway
+from images.mails import EICAR, GTUBE, mail
 from images.nexthop import NextHop, started_next_hop
 from images.pod import Pod, started_pod, tables_hash
 

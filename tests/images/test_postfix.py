@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from images.configuration import TABLES, main_cf
 from images.docker import Lab, docker, eventually
-from images.gateway import TABLES, greeting, mail, main_cf, started_postfix, started_sink, started_tables
+from images.gateway import greeting, started_postfix, started_sink, started_tables
+from images.mails import mail
 from images.pod import Pod, started_pod, tables_hash
 
 

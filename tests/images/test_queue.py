@@ -1,20 +1,9 @@
 """Gateways of their own: a change of mode with mail in the queue, and notices to senders."""
 
+from images.configuration import BEFORE_QUEUE, TABLES, main_cf, policy, setting
 from images.docker import Lab, docker, eventually
-from images.gateway import (
-    BEFORE_QUEUE,
-    EICAR,
-    GTUBE,
-    LOADED,
-    TABLES,
-    amavis_ready,
-    mail,
-    main_cf,
-    policy,
-    setting,
-    started_gateway,
-)
-from images.test_overrides import exe, verdicts
+from images.gateway import LOADED, amavis_ready, started_gateway
+from images.mails import EICAR, GTUBE, exe, mail
 
 BOB, CAROL = "bob@example.com", "carol@example.com"
 REJECTING = policy(
@@ -59,7 +48,7 @@ def test_bounce_tells_the_sender_and_holds_the_mail(lab: Lab) -> None:
         gateway.set_policy(policy(destiny=policy()["destiny"] | {"banned": setting("Bounce", {CAROL: "Pass"})}))
         gateway.send(exe("bounced"), BOB, CAROL)
         gateway.send(exe("not bounced"), sender="")
-        assert verdicts(gateway, "bounced") == {BOB: "BOUNCE", CAROL: "PASS"}
+        assert gateway.verdicts("bounced") == {BOB: "BOUNCE", CAROL: "PASS"}
         gateway.report("not bounced")
         gateway.idle()
         notices = [text for text in gateway.delivered("") if "X-Mail-Args: <>" in text]

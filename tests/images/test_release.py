@@ -18,20 +18,18 @@ from typing import Any
 import pytest
 
 from images.agent import TOKEN, ask
+from images.configuration import policy, setting
 from images.docker import Container, Lab, docker, eventually
 from images.gateway import (
-    GTUBE,
     Gateway,
     am_pdp,
     amavis_ready,
-    mail,
-    policy,
-    setting,
     started_agent,
     started_amavis,
     started_gateway,
     started_postfix_agent,
 )
+from images.mails import GTUBE, mail
 from images.nexthop import started_next_hop
 
 SENDER = "offers@client.example"

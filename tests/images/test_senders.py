@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from images.configuration import policy, senders
 from images.docker import Lab
-from images.gateway import GTUBE, Gateway, amavis_ready, mail, policy, senders, started_amavis, started_gateway
+from images.gateway import Gateway, amavis_ready, started_amavis
+from images.mails import GTUBE, mail
 from mailfilter.policy.longlists import parse, rendered
 
 NEUTRAL = "author@neutral.example"
@@ -20,10 +22,9 @@ NUMBERS = count()
 
 
 @pytest.fixture(scope="module")
-def gateway(images: dict[str, str], network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with started_gateway(Lab(images, network, tmp_path_factory.mktemp("senders"))) as gateway:
-        yield gateway
-        gateway.idle()
+def gateway(after_queue: Gateway) -> Iterator[Gateway]:
+    yield after_queue
+    after_queue.idle()
 
 
 def listed(gateway: Gateway, by: dict[str, Any] | None = None, **lists: Any) -> None:

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from images.configuration import policy
 from images.docker import Container, Lab
-from images.gateway import AMAVIS, GTUBE, Gateway, mail, policy, started_gateway
+from images.gateway import AMAVIS, Gateway, started_gateway
+from images.mails import GTUBE, mail
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from images.configuration import TABLES, main_cf
 from images.docker import eventually
-from images.gateway import EICAR, LOADED, TABLES, Gateway, amavis_ready, mail, main_cf
+from images.gateway import LOADED, Gateway, amavis_ready
+from images.mails import EICAR, mail
 from images.pod import tables_hash
 
 UNFILTERED = "X-Unfiltered: filtering was suspended"

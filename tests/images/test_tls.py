@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from images.docker import ConfigMap, Lab, eventually
-from images.gateway import mail
+from images.mails import mail
 from images.pod import Pod, started_pod
 from support.certificates import pair
 

@@ -5,13 +5,12 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
 from email.message import EmailMessage
 
 import pytest
 
-from images.docker import Lab
-from images.gateway import Gateway, mail, started_gateway
+from images.gateway import Gateway
+from images.mails import mail
 from images.test_banned import HARMLESS, PROGRAM, in_rar4, in_tnef, in_zip
 
 GARBAGE = bytes(range(255, 0, -1)) * 4
@@ -40,9 +39,8 @@ FOREIGN = {
 
 
 @pytest.fixture(scope="module")
-def gateway(images: dict[str, str], network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with started_gateway(Lab(images, network, tmp_path_factory.mktemp("unopened"))) as gateway:
-        yield gateway
+def gateway(after_queue: Gateway) -> Gateway:
+    return after_queue
 
 
 def with_files(subject: str, files: dict[str, bytes], body: str = "see attachments") -> EmailMessage:
