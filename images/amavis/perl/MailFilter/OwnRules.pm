@@ -54,7 +54,7 @@ sub install {
   };
   my $clone = \&Mail::SpamAssassin::Conf::clone;
   *Mail::SpamAssassin::Conf::clone = sub {
-    my ($conf, $source, $destination) = @_;
+    my ($conf, $source) = @_;
     forget_rules($conf, $source) if $source;
     return $clone->(@_);
   };
