@@ -5,7 +5,6 @@ import random
 import re
 import tarfile
 import textwrap
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -15,7 +14,7 @@ from email.mime.text import MIMEText
 from email.utils import formatdate
 
 from bench.systems import RECIPIENT, SENDER
-from support.mail import EICAR, GTUBE
+from support.mail import EICAR, GTUBE, zipped
 
 # The headers of a Windows program (PE32, i386, console), which are all that its type shows by.
 PROGRAM = (
@@ -109,8 +108,8 @@ def corpus() -> list[Mail]:
         page("html only", "News from the team", f"<html><body><h1>News</h1><p>{text[1]}</p></body></html>\n"),
         attached("text attached", "notes.txt", text[1].encode(), "text/plain"),
         attached("image attached", "dot.png", PNG, "image/png"),
-        attached("zip", "notes.zip", _zip({"notes.txt": text[0].encode()})),
-        attached("zip in a zip", "notes.zip", _zip({"inner.zip": _zip({"notes.txt": text[0].encode()})})),
+        attached("zip", "notes.zip", zipped({"notes.txt": text[0].encode()})),
+        attached("zip in a zip", "notes.zip", zipped({"inner.zip": zipped({"notes.txt": text[0].encode()})})),
         attached("tar.gz", "notes.tar.gz", _tar({"notes.txt": text[0].encode()}, "gz"), "application/gzip"),
         Mail("forwarded", _forwarded("forwarded", mail("inner", "An earlier mail"))),
         attached("large attachment", "figures.bin", random.Random(2).randbytes(1 << 20)),
@@ -129,12 +128,12 @@ def corpus() -> list[Mail]:
             "a mail that can be read in two ways is held, not passed unchecked"),
         written("GTUBE", "Buy", f"{GTUBE}\n"),
         attached("EICAR", "invoice.txt", EICAR),
-        attached("EICAR in a zip", "invoice.zip", _zip({"invoice.com": EICAR})),
-        attached("EICAR in a zip in a tar", "invoice.tar", _tar({"invoice.zip": _zip({"invoice.com": EICAR})})),
+        attached("EICAR in a zip", "invoice.zip", zipped({"invoice.com": EICAR})),
+        attached("EICAR in a zip in a tar", "invoice.tar", _tar({"invoice.zip": zipped({"invoice.com": EICAR})})),
         attached("exe", "pictures.exe", PROGRAM),
         attached("program named dat", "pictures.dat", PROGRAM),
         attached("text named exe", "pictures.exe", text[0].encode()),
-        attached("screen saver in a zip", "pictures.zip", _zip({"picture.jpg.scr": text[0].encode()})),
+        attached("screen saver in a zip", "pictures.zip", zipped({"picture.jpg.scr": text[0].encode()})),
         attached("vbs in a tar", "scripts.tar", _tar({"a.vbs": b"MsgBox 1\n"}), "application/x-tar"),
         attached("declared a program", "setup", text[0].encode(), "application/x-msdownload"),
         written("in capitals", "READ THIS IMPORTANT MESSAGE NOW", "PLEASE READ ALL OF THIS AT ONCE. THANK YOU.\n" * 4),
@@ -190,14 +189,6 @@ def _paragraphs(source: random.Random, count: int) -> list[str]:
         return " ".join(words).capitalize() + "."
 
     return [" ".join(sentence() for _ in range(6)) for _ in range(count)]
-
-
-def _zip(files: dict[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return packed.getvalue()
 
 
 def _tar(files: dict[str, bytes], packer: str = "") -> bytes:

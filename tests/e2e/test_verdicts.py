@@ -1,18 +1,16 @@
 """What becomes of each kind of mail, and what a policy makes of it."""
 
-import io
 import re
 import struct
-import zipfile
 from email.message import EmailMessage
 
 import pytest
 
 from support.cluster import Cluster, Object
 from support.gateway import SMALL, Gateway, mailfilter
-from support.mail import EICAR, Post, Received, message, spam, virus
+from support.mail import EICAR, Post, Received, message, spam, virus, zipped
 from support.run import CommandError, wait_for
-from support.scores import SCORE_RULES, SCORES
+from support.scores import OUTCOMES, SCORE_RULES, SCORES
 
 # The beginning of a Windows program, which is all that its type shows by.
 PROGRAM = b"MZ".ljust(60, b"\0") + struct.pack("<I4s", 64, b"PE")
@@ -23,11 +21,7 @@ score E2E_NEWS 3.5
 body E2E_OFFER /cheap pills for tests/
 score E2E_OFFER 7
 """
-# The second has levels of its own.
-OUTCOMES = {
-    "bob@example.com": ["clean", "tagged", "tagged", "held", "held", "over", "over"],
-    "dora@example.org": ["tagged", "marked", "marked", "marked", "held", "held", "over"],
-}
+# Of example.org.
 OWN_LEVELS = {"tagLevel": 0, "tag2Level": 2, "killLevel": 9.99, "cutoffLevel": 10.01}
 NEWS, OFFER = "Yes, you have won the lottery of tests.\n", "Buy our cheap pills for tests.\n"
 TAG = '***SPAM*** $1 @x "q" \\ '
@@ -55,13 +49,6 @@ def gateway(mx: Gateway) -> Gateway:
 
 def attached(name: str, content: bytes) -> EmailMessage:
     return message("pictures", attachments={name: content})
-
-
-def zipped(name: str, content: bytes) -> bytes:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr(name, content)
-    return archive.getvalue()
 
 
 HELD_UNTIL = """
@@ -113,10 +100,6 @@ def test_from_tag_level_on_mail_is_delivered_with_its_score_and_no_flag(gateway:
     assert copy.subject == mail["Subject"]
 
 
-def with_score(number: int, to: str) -> EmailMessage:
-    return message(f"score {SCORES[number]}", to=to, headers={"X-Test-Score": SCORES[number]})
-
-
 def domains_with_levels(gateway: Gateway) -> list[Object]:
     """example.com, and example.org with levels of its own."""
     relay = {"host": gateway.post.sink_host}
@@ -126,7 +109,7 @@ def domains_with_levels(gateway: Gateway) -> list[Object]:
 
 def outcomes(gateway: Gateway, to: str) -> list[str]:
     """What becomes of a mail of each score."""
-    mails = [with_score(number, to) for number in range(len(SCORES))]
+    mails = [message(f"score {score}", to=to, headers={"X-Test-Score": score}) for score in SCORES]
     found = []
     for mail, reply in zip(mails, gateway.post.send(*mails, to=to), strict=True):
         report = gateway.report(mail)
@@ -162,7 +145,7 @@ def test_spam_above_the_cutoff_is_neither_delivered_nor_stored(gateway: Gateway)
 
 @pytest.mark.parametrize(
     "mail",
-    [virus(), attached("eicar.zip", zipped("eicar.com", EICAR)), message("text", EICAR.decode())],
+    [virus(), attached("eicar.zip", zipped({"eicar.com": EICAR})), message("text", EICAR.decode())],
     ids=["attached", "zipped", "text"],
 )
 def test_a_virus_is_held(gateway: Gateway, mail: EmailMessage) -> None:
@@ -179,7 +162,7 @@ def test_a_virus_is_held(gateway: Gateway, mail: EmailMessage) -> None:
         attached("holiday.EXE", b"harmless text"),
         attached("holiday.dat", PROGRAM),
         attached("holiday.dat", b"MZ".ljust(512, b"\0")),
-        attached("holiday.zip", zipped("holiday.exe", b"harmless text")),
+        attached("holiday.zip", zipped({"holiday.exe": b"harmless text"})),
     ],
     ids=["by-name", "by-type", "dos", "zipped"],
 )

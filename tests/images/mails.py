@@ -1,7 +1,5 @@
 """Mails to send through containers."""
 
-import io
-import zipfile
 from email.message import EmailMessage
 from email.utils import formatdate
 
@@ -29,15 +27,6 @@ def attached(subject: str, name: str, content: bytes) -> EmailMessage:
 def exe(subject: str, name: str = "tool.exe") -> EmailMessage:
     """A mail with what its name says is a program."""
     return attached(subject, name, b"MZ\x90\x00not really")
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    """An archive."""
-    octets = io.BytesIO()
-    with zipfile.ZipFile(octets, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return octets.getvalue()
 
 
 def scored(subject: str, score: str) -> EmailMessage:

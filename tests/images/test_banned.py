@@ -13,6 +13,7 @@ from images.configuration import policy
 from images.docker import Container
 from images.gateway import Gateway
 from images.mails import mail
+from support.mail import zipped
 
 # The least that file(1) takes for a program of Windows; 68 bytes into its optional header, the graphical subsystem.
 OPTIONAL = struct.pack("<H", 0x10B).ljust(68, b"\0") + struct.pack("<H", 2).ljust(156, b"\0")
@@ -31,10 +32,7 @@ def gateway(after_queue: Gateway) -> Gateway:
 
 
 def in_zip(content: bytes, name: str = "notes.txt") -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(name, content)
-    return buffer.getvalue()
+    return zipped({name: content})
 
 
 def in_jar(content: bytes) -> bytes:

@@ -9,7 +9,8 @@ import pytest
 
 from images.configuration import policy, setting
 from images.gateway import Gateway, clamd_ready
-from images.mails import EICAR, GTUBE, attached, exe, mail, zipped
+from images.mails import EICAR, GTUBE, attached, exe, mail
+from support.mail import zipped
 
 
 @pytest.fixture

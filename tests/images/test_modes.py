@@ -15,7 +15,7 @@ from mailfilter.agent import heldmail
 from mailfilter.agent.index import Index
 from mailfilter.agent.search import Query
 from mailfilter.agent.volume import Volume
-from support.scores import SCORE_RULES, SCORES
+from support.scores import OUTCOMES, SCORE_RULES, SCORES
 
 BOB, CAROL, DORA = "bob@example.com", "carol@example.com", "dora@example.org"
 in_before_queue = pytest.mark.parametrize("chain", ["BeforeQueue"], indirect=True)
@@ -68,12 +68,6 @@ def became(gateway: Gateway, message: Any, *recipients: str) -> str:
     assert "quarantine" not in report
     (head,) = (one.partition("\n\n")[0] for one in found)
     return "marked" if "X-Spam-Flag: YES" in head else "tagged" if "X-Spam-Status: No" in head else "clean"
-
-
-OUTCOMES = {
-    BOB: ["clean", "tagged", "tagged", "held", "held", "over", "over"],
-    DORA: ["tagged", "marked", "marked", "marked", "held", "held", "over"],
-}
 
 
 @pytest.mark.parametrize("recipient", OUTCOMES)

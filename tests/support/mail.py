@@ -1,8 +1,10 @@
 """Mails to send, and the pods that send and take them: `client`, `sink`, `signatures`."""
 
 import base64
+import io
 import json
 import uuid
+import zipfile
 from dataclasses import dataclass, field
 from email import policy
 from email.message import EmailMessage
@@ -42,6 +44,15 @@ def message(
     for name, content in (attachments or {}).items():
         mail.add_attachment(content, maintype="application", subtype="octet-stream", filename=name)
     return mail
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    """A zip archive of files by name."""
+    octets = io.BytesIO()
+    with zipfile.ZipFile(octets, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return octets.getvalue()
 
 
 def spam(**kwargs: Any) -> EmailMessage:

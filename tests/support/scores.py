@@ -6,3 +6,8 @@ SCORE_RULES = "".join(
     for number, score in enumerate(SCORES)
 )
 """For SpamAssassin: a header X-Test-Score with one of the scores gives that score."""
+OUTCOMES = {
+    "bob@example.com": ["clean", "tagged", "tagged", "held", "held", "over", "over"],
+    "dora@example.org": ["tagged", "marked", "marked", "marked", "held", "held", "over"],
+}
+"""What becomes of each score at the levels 2, 5, 5 and 10, and at those of a domain of its own: 0, 2, 9.99, 10.01."""
